@@ -1,0 +1,103 @@
+/*
+ * The Vulkan functions that the clients call, as pointers of the same names: the loader may be
+ * older than the headers. A function of a version or extension that is not there is NULL.
+ */
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+/* clang-format off */
+#define VKFUNCS_LOADER \
+    X(vkCreateInstance) \
+    X(vkEnumerateInstanceLayerProperties)
+
+#define VKFUNCS_INSTANCE \
+    X(vkCreateDebugUtilsMessengerEXT) \
+    X(vkCreateDevice) \
+    X(vkDestroyDebugUtilsMessengerEXT) \
+    X(vkDestroyInstance) \
+    X(vkEnumerateDeviceExtensionProperties) \
+    X(vkEnumeratePhysicalDevices) \
+    X(vkGetDeviceProcAddr) \
+    X(vkGetPhysicalDeviceFeatures2) \
+    X(vkGetPhysicalDeviceMemoryProperties) \
+    X(vkGetPhysicalDeviceProperties) \
+    X(vkGetPhysicalDeviceProperties2) \
+    X(vkGetPhysicalDeviceQueueFamilyProperties)
+
+#define VKFUNCS_DEVICE \
+    X(vkAllocateCommandBuffers) \
+    X(vkAllocateDescriptorSets) \
+    X(vkAllocateMemory) \
+    X(vkBeginCommandBuffer) \
+    X(vkBindBufferMemory) \
+    X(vkBindImageMemory) \
+    X(vkCmdBeginRenderPass) \
+    X(vkCmdBeginRendering) \
+    X(vkCmdBindDescriptorSets) \
+    X(vkCmdBindIndexBuffer) \
+    X(vkCmdBindPipeline) \
+    X(vkCmdBindVertexBuffers) \
+    X(vkCmdBlitImage) \
+    X(vkCmdCopyBuffer) \
+    X(vkCmdCopyBufferToImage) \
+    X(vkCmdCopyImageToBuffer) \
+    X(vkCmdCopyImageToBuffer2) \
+    X(vkCmdDraw) \
+    X(vkCmdDrawIndexed) \
+    X(vkCmdEndRenderPass) \
+    X(vkCmdEndRendering) \
+    X(vkCmdPipelineBarrier) \
+    X(vkCmdPipelineBarrier2) \
+    X(vkCmdPushConstants) \
+    X(vkCmdSetScissor) \
+    X(vkCmdSetViewport) \
+    X(vkCreateBuffer) \
+    X(vkCreateCommandPool) \
+    X(vkCreateComputePipelines) \
+    X(vkCreateDescriptorPool) \
+    X(vkCreateDescriptorSetLayout) \
+    X(vkCreateFence) \
+    X(vkCreateFramebuffer) \
+    X(vkCreateGraphicsPipelines) \
+    X(vkCreateImage) \
+    X(vkCreateImageView) \
+    X(vkCreatePipelineLayout) \
+    X(vkCreateRenderPass) \
+    X(vkCreateSampler) \
+    X(vkCreateShaderModule) \
+    X(vkDestroyBuffer) \
+    X(vkDestroyCommandPool) \
+    X(vkDestroyDescriptorPool) \
+    X(vkDestroyDescriptorSetLayout) \
+    X(vkDestroyDevice) \
+    X(vkDestroyFence) \
+    X(vkDestroyFramebuffer) \
+    X(vkDestroyImage) \
+    X(vkDestroyImageView) \
+    X(vkDestroyPipeline) \
+    X(vkDestroyPipelineLayout) \
+    X(vkDestroyRenderPass) \
+    X(vkDestroySampler) \
+    X(vkDestroyShaderModule) \
+    X(vkDeviceWaitIdle) \
+    X(vkEndCommandBuffer) \
+    X(vkFreeCommandBuffers) \
+    X(vkFreeMemory) \
+    X(vkGetBufferMemoryRequirements) \
+    X(vkGetDeviceQueue) \
+    X(vkGetImageMemoryRequirements) \
+    X(vkMapMemory) \
+    X(vkQueueSubmit) \
+    X(vkQueueSubmit2) \
+    X(vkQueueWaitIdle) \
+    X(vkResetFences) \
+    X(vkUpdateDescriptorSets) \
+    X(vkWaitForFences)
+/* clang-format on */
+
+#define X(name) extern PFN_##name name;
+VKFUNCS_LOADER
+VKFUNCS_INSTANCE
+VKFUNCS_DEVICE
+#undef X
