@@ -234,9 +234,8 @@ static void mesh_end(struct mesh_builder *b, enum mesh_id id)
 
 typedef struct vec3 (*surface_fn)(float u, float v);
 
-/* A surface over (u, v) in [0, 1]^2; normals from central differences.
- The cross product of the v and u directions
- * points outwards. */
+/* A surface over (u, v) in [0, 1]^2; normals from central differences: the v direction cross the u
+ * direction points outwards. */
 static void add_surface(struct mesh_builder *b, enum mesh_id id, surface_fn surface, uint32_t nu,
                         uint32_t nv, float repeat_u, float repeat_v)
 {

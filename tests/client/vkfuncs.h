@@ -32,6 +32,7 @@
     X(vkBeginCommandBuffer) \
     X(vkBindBufferMemory) \
     X(vkBindImageMemory) \
+    X(vkCmdBeginQuery) \
     X(vkCmdBeginRenderPass) \
     X(vkCmdBeginRendering) \
     X(vkCmdBindDescriptorSets) \
@@ -43,57 +44,85 @@
     X(vkCmdCopyBufferToImage) \
     X(vkCmdCopyImageToBuffer) \
     X(vkCmdCopyImageToBuffer2) \
+    X(vkCmdCopyQueryPoolResults) \
+    X(vkCmdDispatch) \
+    X(vkCmdDispatchBase) \
+    X(vkCmdDispatchIndirect) \
     X(vkCmdDraw) \
     X(vkCmdDrawIndexed) \
+    X(vkCmdEndQuery) \
     X(vkCmdEndRenderPass) \
     X(vkCmdEndRendering) \
+    X(vkCmdFillBuffer) \
     X(vkCmdPipelineBarrier) \
     X(vkCmdPipelineBarrier2) \
     X(vkCmdPushConstants) \
+    X(vkCmdResetEvent) \
+    X(vkCmdResetQueryPool) \
+    X(vkCmdSetEvent) \
     X(vkCmdSetScissor) \
     X(vkCmdSetViewport) \
+    X(vkCmdWaitEvents) \
+    X(vkCmdWriteTimestamp) \
+    X(vkCmdWriteTimestamp2) \
     X(vkCreateBuffer) \
     X(vkCreateCommandPool) \
     X(vkCreateComputePipelines) \
     X(vkCreateDescriptorPool) \
     X(vkCreateDescriptorSetLayout) \
+    X(vkCreateEvent) \
     X(vkCreateFence) \
     X(vkCreateFramebuffer) \
     X(vkCreateGraphicsPipelines) \
     X(vkCreateImage) \
     X(vkCreateImageView) \
     X(vkCreatePipelineLayout) \
+    X(vkCreateQueryPool) \
     X(vkCreateRenderPass) \
     X(vkCreateSampler) \
+    X(vkCreateSemaphore) \
     X(vkCreateShaderModule) \
     X(vkDestroyBuffer) \
     X(vkDestroyCommandPool) \
     X(vkDestroyDescriptorPool) \
     X(vkDestroyDescriptorSetLayout) \
     X(vkDestroyDevice) \
+    X(vkDestroyEvent) \
     X(vkDestroyFence) \
     X(vkDestroyFramebuffer) \
     X(vkDestroyImage) \
     X(vkDestroyImageView) \
     X(vkDestroyPipeline) \
     X(vkDestroyPipelineLayout) \
+    X(vkDestroyQueryPool) \
     X(vkDestroyRenderPass) \
     X(vkDestroySampler) \
+    X(vkDestroySemaphore) \
     X(vkDestroyShaderModule) \
     X(vkDeviceWaitIdle) \
     X(vkEndCommandBuffer) \
     X(vkFreeCommandBuffers) \
     X(vkFreeMemory) \
+    X(vkGetBufferDeviceAddress) \
     X(vkGetBufferMemoryRequirements) \
     X(vkGetDeviceQueue) \
+    X(vkGetEventStatus) \
+    X(vkGetFenceStatus) \
     X(vkGetImageMemoryRequirements) \
+    X(vkGetQueryPoolResults) \
+    X(vkGetSemaphoreCounterValue) \
     X(vkMapMemory) \
     X(vkQueueSubmit) \
     X(vkQueueSubmit2) \
     X(vkQueueWaitIdle) \
+    X(vkResetEvent) \
     X(vkResetFences) \
+    X(vkResetQueryPool) \
+    X(vkSetEvent) \
+    X(vkSignalSemaphore) \
     X(vkUpdateDescriptorSets) \
-    X(vkWaitForFences)
+    X(vkWaitForFences) \
+    X(vkWaitSemaphores)
 /* clang-format on */
 
 #define X(name) extern PFN_##name name;
