@@ -31,6 +31,7 @@
     X(vkAllocateMemory) \
     X(vkBeginCommandBuffer) \
     X(vkBindBufferMemory) \
+    X(vkBindBufferMemory2) \
     X(vkBindImageMemory) \
     X(vkCmdBeginQuery) \
     X(vkCmdBeginRenderPass) \
@@ -40,6 +41,7 @@
     X(vkCmdBindPipeline) \
     X(vkCmdBindVertexBuffers) \
     X(vkCmdBlitImage) \
+    X(vkCmdClearColorImage) \
     X(vkCmdCopyBuffer) \
     X(vkCmdCopyBufferToImage) \
     X(vkCmdCopyImageToBuffer) \
@@ -53,10 +55,13 @@
     X(vkCmdEndQuery) \
     X(vkCmdEndRenderPass) \
     X(vkCmdEndRendering) \
+    X(vkCmdExecuteCommands) \
     X(vkCmdFillBuffer) \
     X(vkCmdPipelineBarrier) \
     X(vkCmdPipelineBarrier2) \
     X(vkCmdPushConstants) \
+    X(vkCmdPushDescriptorSetKHR) \
+    X(vkCmdPushDescriptorSetWithTemplateKHR) \
     X(vkCmdResetEvent) \
     X(vkCmdResetQueryPool) \
     X(vkCmdSetEvent) \
@@ -66,26 +71,32 @@
     X(vkCmdWriteTimestamp) \
     X(vkCmdWriteTimestamp2) \
     X(vkCreateBuffer) \
+    X(vkCreateBufferView) \
     X(vkCreateCommandPool) \
     X(vkCreateComputePipelines) \
     X(vkCreateDescriptorPool) \
     X(vkCreateDescriptorSetLayout) \
+    X(vkCreateDescriptorUpdateTemplate) \
     X(vkCreateEvent) \
     X(vkCreateFence) \
     X(vkCreateFramebuffer) \
     X(vkCreateGraphicsPipelines) \
     X(vkCreateImage) \
     X(vkCreateImageView) \
+    X(vkCreatePipelineCache) \
     X(vkCreatePipelineLayout) \
+    X(vkCreatePrivateDataSlot) \
     X(vkCreateQueryPool) \
     X(vkCreateRenderPass) \
     X(vkCreateSampler) \
     X(vkCreateSemaphore) \
     X(vkCreateShaderModule) \
     X(vkDestroyBuffer) \
+    X(vkDestroyBufferView) \
     X(vkDestroyCommandPool) \
     X(vkDestroyDescriptorPool) \
     X(vkDestroyDescriptorSetLayout) \
+    X(vkDestroyDescriptorUpdateTemplate) \
     X(vkDestroyDevice) \
     X(vkDestroyEvent) \
     X(vkDestroyFence) \
@@ -93,7 +104,9 @@
     X(vkDestroyImage) \
     X(vkDestroyImageView) \
     X(vkDestroyPipeline) \
+    X(vkDestroyPipelineCache) \
     X(vkDestroyPipelineLayout) \
+    X(vkDestroyPrivateDataSlot) \
     X(vkDestroyQueryPool) \
     X(vkDestroyRenderPass) \
     X(vkDestroySampler) \
@@ -101,25 +114,37 @@
     X(vkDestroyShaderModule) \
     X(vkDeviceWaitIdle) \
     X(vkEndCommandBuffer) \
+    X(vkFlushMappedMemoryRanges) \
     X(vkFreeCommandBuffers) \
+    X(vkFreeDescriptorSets) \
     X(vkFreeMemory) \
     X(vkGetBufferDeviceAddress) \
     X(vkGetBufferMemoryRequirements) \
+    X(vkGetDescriptorSetLayoutSupport) \
     X(vkGetDeviceQueue) \
     X(vkGetEventStatus) \
     X(vkGetFenceStatus) \
     X(vkGetImageMemoryRequirements) \
+    X(vkGetPipelineCacheData) \
+    X(vkGetPrivateData) \
     X(vkGetQueryPoolResults) \
     X(vkGetSemaphoreCounterValue) \
+    X(vkInvalidateMappedMemoryRanges) \
     X(vkMapMemory) \
+    X(vkMergePipelineCaches) \
     X(vkQueueSubmit) \
     X(vkQueueSubmit2) \
     X(vkQueueWaitIdle) \
+    X(vkResetCommandPool) \
+    X(vkResetDescriptorPool) \
     X(vkResetEvent) \
     X(vkResetFences) \
     X(vkResetQueryPool) \
     X(vkSetEvent) \
+    X(vkSetPrivateData) \
     X(vkSignalSemaphore) \
+    X(vkUnmapMemory) \
+    X(vkUpdateDescriptorSetWithTemplate) \
     X(vkUpdateDescriptorSets) \
     X(vkWaitForFences) \
     X(vkWaitSemaphores)
