@@ -125,6 +125,7 @@
     X(vkGetEventStatus) \
     X(vkGetFenceStatus) \
     X(vkGetImageMemoryRequirements) \
+    X(vkGetImageSubresourceLayout) \
     X(vkGetPipelineCacheData) \
     X(vkGetPrivateData) \
     X(vkGetQueryPoolResults) \
