@@ -67,8 +67,8 @@ static void append(struct bench *b, const char *name, const char *json)
 {
     char *joined;
 
-    if (asprintf(&joined, "%s%s\"%s\":%s", b->json ? b->json : "", b->json ? "," : "", name,
-                 json) < 0) {
+    if (asprintf(&joined, "%s%s\"%s\":%s", b->json ? b->json : "", b->json ? "," : "", name, json) <
+        0) {
         fatal("out of memory");
     }
     free(b->json);
@@ -119,9 +119,9 @@ static void bench_round_trips(struct bench *b)
         uint64_t gap_ns;
         uint32_t n;
     } rows[] = {
-        { "call_back_to_back", 0, 20000 },     { "call_after_20us", 20000, 2000 },
-        { "call_after_50us", 50000, 2000 },    { "call_after_200us", 200000, 2000 },
-        { "call_after_900us", 900000, 1000 },  { "call_after_2ms", 2000000, 400 },
+        { "call_back_to_back", 0, 20000 },    { "call_after_20us", 20000, 2000 },
+        { "call_after_50us", 50000, 2000 },   { "call_after_200us", 200000, 2000 },
+        { "call_after_900us", 900000, 1000 }, { "call_after_2ms", 2000000, 400 },
         { "call_after_10ms", 10000000, 100 },
     };
 
@@ -453,8 +453,7 @@ static void create(struct bench *b)
                                                 });
     b->pool = descriptor_pool_create(app, 2, 2, 0);
     b->buffer = buffer_create(app, 65536,
-                              VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
-                                  VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
+                              VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
                               HOST_MEMORY);
     b->small = buffer_create(app, 1024,
                              VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,

@@ -285,11 +285,12 @@ int main(int argc, char **argv)
     t.set_layout = set_layout_create(app, bindings, ARRAY_SIZE(bindings));
     t.compute_layout =
         pipeline_layout_create(app, &t.set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT, 16);
-    t.flat_layout = pipeline_layout_create(
-        app, NULL, 0, VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT,
-        sizeof(struct flat_push));
-    t.pass = render_pass_create(app, VK_FORMAT_R8G8B8A8_UNORM,
-                                VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    t.flat_layout =
+        pipeline_layout_create(app, NULL, 0,
+                               VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT,
+                               sizeof(struct flat_push));
+    t.pass =
+        render_pass_create(app, VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
     test_caches(&t);
     test_graphics(&t);
     test_feedback(&t);

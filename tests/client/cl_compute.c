@@ -109,7 +109,8 @@ static void run_direct(struct compute *c)
         VkPipeline pipeline = create_mix(c, &variants[i]);
         VkCommandBuffer commands = start(c, pipeline, &push);
 
-        vkCmdDispatch(commands, (COUNT + variants[i].local_size - 1) / variants[i].local_size, 1, 1);
+        vkCmdDispatch(commands, (COUNT + variants[i].local_size - 1) / variants[i].local_size, 1,
+                      1);
         finish(c, commands);
         check_mix(c, names[i], push.count, push.seed, &variants[i]);
         vkDestroyPipeline(c->app.device, pipeline, NULL);

@@ -32,9 +32,9 @@ struct descriptors {
     VkPipeline fill;
 };
 
-static const VkDescriptorSetLayoutBinding storage_binding = {
-    0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL
-};
+static const VkDescriptorSetLayoutBinding storage_binding = { 0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                                              1, VK_SHADER_STAGE_COMPUTE_BIT,
+                                                              NULL };
 
 static VkWriteDescriptorSet write_buffer(VkDescriptorSet set, uint32_t binding, uint32_t element,
                                          VkDescriptorType type, const VkDescriptorBufferInfo *info)
@@ -207,9 +207,8 @@ static void test_bindless(struct descriptors *d)
     vkDestroyDescriptorSetLayout(app->device, set_layout, NULL);
 }
 
-static VkDescriptorUpdateTemplate template_create(struct descriptors *d,
-                                                  VkDescriptorUpdateTemplateType type,
-                                                  VkPipelineLayout layout)
+static VkDescriptorUpdateTemplate
+template_create(struct descriptors *d, VkDescriptorUpdateTemplateType type, VkPipelineLayout layout)
 {
     const VkDescriptorUpdateTemplateEntry entry = {
         .dstBinding = 0,
@@ -273,8 +272,7 @@ static void test_push(struct descriptors *d)
     dispatch_fill(d, commands, layout, 900);
     check(count_wrong(words, 900) == 0, "push_descriptor", "first word %u", words[0]);
 
-    template =
-        template_create(d, VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_PUSH_DESCRIPTORS_KHR, layout);
+    template = template_create(d, VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_PUSH_DESCRIPTORS_KHR, layout);
     commands = begin_fill(d);
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vkCmdPushDescriptorSetWithTemplateKHR(commands, template, layout, 0, &data);
@@ -647,8 +645,8 @@ int main(int argc, char **argv)
 
     app_open(app, "cl_descriptors", argc, argv, NULL, wants, ARRAY_SIZE(wants));
     d.result = buffer_create(app, 16384, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, HOST_MEMORY);
-    d.cells = buffer_create(app, N_CELLS * CELL_STRIDE, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT,
-                            HOST_MEMORY);
+    d.cells =
+        buffer_create(app, N_CELLS * CELL_STRIDE, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, HOST_MEMORY);
     d.set_layout = set_layout_create(app, &storage_binding, 1);
     d.layout = pipeline_layout_create(app, &d.set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT,
                                       sizeof(struct fill_push));

@@ -57,8 +57,8 @@ static bool region_create(struct app *app, VkDeviceSize size, uint32_t type, str
 
     *out = (struct region){
         .size = size,
-        .coherent = app->memory.memoryTypes[type].propertyFlags &
-                    VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+        .coherent =
+            app->memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
     };
     MUST(vkCreateBuffer(app->device, &info, NULL, &out->buffer));
     vkGetBufferMemoryRequirements(app->device, out->buffer, &requirements);
@@ -228,8 +228,8 @@ static void test_churn(struct memory_test *t)
         };
 
         if (memories[slot]) {
-            n_wrong += maps[slot][0] != (uint8_t)slot ||
-                       maps[slot][sizes[slot] - 1] != (uint8_t)slot;
+            n_wrong +=
+                maps[slot][0] != (uint8_t)slot || maps[slot][sizes[slot] - 1] != (uint8_t)slot;
             vkFreeMemory(app->device, memories[slot], NULL);
         }
         sizes[slot] = info.allocationSize;
@@ -271,8 +271,8 @@ static void test_device_local(struct memory_test *t)
                    VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
     commands_run(app, commands);
     for (uint32_t i = 0; i < 16; i++) {
-        if (memcmp((char *)up.map + regions[i].srcOffset,
-                   (char *)down.map + regions[i].dstOffset, size / 16) != 0) {
+        if (memcmp((char *)up.map + regions[i].srcOffset, (char *)down.map + regions[i].dstOffset,
+                   size / 16) != 0) {
             check(false, "device_local", "piece %u differs", i);
             break;
         }

@@ -358,8 +358,7 @@ static void build_meshes(struct mesh_builder *b)
 static struct buffer upload_buffer(struct app *app, const void *data, VkDeviceSize size,
                                    VkBufferUsageFlags usage)
 {
-    struct buffer staging =
-        buffer_create(app, size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, HOST_MEMORY);
+    struct buffer staging = buffer_create(app, size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, HOST_MEMORY);
     struct buffer b =
         buffer_create(app, size, usage | VK_BUFFER_USAGE_TRANSFER_DST_BIT, DEVICE_MEMORY);
     const VkBufferCopy region = { .size = size };
@@ -609,8 +608,8 @@ static void create_shadow_pass(struct scene *s)
     };
 
     MUST(vkCreateRenderPass(s->app.device, &info, NULL, &s->shadow_pass));
-    s->shadow_framebuffer = framebuffer_create(&s->app, s->shadow_pass, &s->shadow.view, 1,
-                                               SHADOW_SIZE, SHADOW_SIZE);
+    s->shadow_framebuffer =
+        framebuffer_create(&s->app, s->shadow_pass, &s->shadow.view, 1, SHADOW_SIZE, SHADOW_SIZE);
 }
 
 /* Attachments: target, depth, and, if multisampled, the image that is resolved to the target. */
@@ -857,20 +856,21 @@ static void arrange(struct scene *s, int frame)
     add_object(s, MESH_KNOT, TEXTURE_MARBLE, place(0.0f, 1.62f, 0.0f, 1.25f, t, 0.45f), gold, 1.0f,
                70.0f, 1.1f);
     add_object(s, MESH_TORUS, TEXTURE_STRIPES,
-               place(-2.75f, 1.12f, 0.5f, 0.80f, -0.8f * t, 1.15f + 0.2f * sinf(t)), white, 1.0f, 40.0f,
-               0.6f);
+               place(-2.75f, 1.12f, 0.5f, 0.80f, -0.8f * t, 1.15f + 0.2f * sinf(t)), white, 1.0f,
+               40.0f, 0.6f);
     add_object(s, MESH_SPHERE, TEXTURE_MARBLE, place(2.45f, 0.85f, 0.75f, 0.85f, 0.7f * t, 0.3f),
                teal, 1.0f, 120.0f, 1.3f);
-    add_object(s, MESH_CUBE, TEXTURE_BRICK, place(-1.45f, 0.46f, 2.35f, 0.46f, 0.5f + 0.4f * t, 0.0f),
-               white, 1.0f, 16.0f, 0.15f);
+    add_object(s, MESH_CUBE, TEXTURE_BRICK,
+               place(-1.45f, 0.46f, 2.35f, 0.46f, 0.5f + 0.4f * t, 0.0f), white, 1.0f, 16.0f,
+               0.15f);
     add_object(s, MESH_CUBE, TEXTURE_MARBLE,
                place(3.95f, 0.75f, -1.6f, 0.75f, 0.3f - 0.3f * t, 0.0f), blue, 1.0f, 60.0f, 0.7f);
-    add_object(s, MESH_CUBE, TEXTURE_STRIPES, place(3.95f, 1.86f, -1.6f, 0.36f, 1.0f + 0.6f * t, 0.0f),
-               rose, 1.0f, 60.0f, 0.7f);
+    add_object(s, MESH_CUBE, TEXTURE_STRIPES,
+               place(3.95f, 1.86f, -1.6f, 0.36f, 1.0f + 0.6f * t, 0.0f), rose, 1.0f, 60.0f, 0.7f);
     add_object(s, MESH_SPHERE, TEXTURE_STRIPES, place(0.95f, 0.42f, 2.75f, 0.42f, 1.3f * t, 0.5f),
                rose, 1.0f, 90.0f, 1.0f);
-    add_object(s, MESH_TORUS, TEXTURE_MARBLE, place(-4.3f, 0.95f, -2.4f, 0.95f, 0.6f * t, 1.57f), rose,
-               1.0f, 60.0f, 0.8f);
+    add_object(s, MESH_TORUS, TEXTURE_MARBLE, place(-4.3f, 0.95f, -2.4f, 0.95f, 0.6f * t, 1.57f),
+               rose, 1.0f, 60.0f, 0.8f);
 }
 
 static struct mat4 light_view(struct vec3 light)

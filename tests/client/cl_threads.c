@@ -153,8 +153,7 @@ static void record_primary(struct worker *w, VkCommandBuffer commands, uint32_t 
     vkCmdEndRenderPass(commands);
     vkCmdCopyImageToBuffer(commands, w->target.image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
                            w->pixels.buffer, 1, &region);
-    barrier_memory(commands,
-                   VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+    barrier_memory(commands, VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                    VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_SHADER_WRITE_BIT,
                    VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
     MUST(vkEndCommandBuffer(commands));
@@ -302,11 +301,12 @@ static void shared_create(struct shared *s)
     s->compute_layout = pipeline_layout_create(app, &s->set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT,
                                                sizeof(struct fill_push));
     s->compute = compute_pipeline_create(app, SPIRV(fill_comp), s->compute_layout, NULL);
-    s->pass = render_pass_create(app, VK_FORMAT_R8G8B8A8_UNORM,
-                                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
-    s->flat_layout = pipeline_layout_create(
-        app, NULL, 0, VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT,
-        sizeof(struct flat_push));
+    s->pass =
+        render_pass_create(app, VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    s->flat_layout =
+        pipeline_layout_create(app, NULL, 0,
+                               VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT,
+                               sizeof(struct flat_push));
     s->flat = graphics_pipeline_create(app, &(struct graphics_info){
                                                 .vertex = SPIRV(flat_vert),
                                                 .fragment = SPIRV(flat_frag),

@@ -315,7 +315,8 @@ static void test_events(struct sync *s)
                    VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
     commands_run(app, commands);
     d = vkGetEventStatus(app->device, device);
-    check(d == VK_EVENT_SET && words[5] == 77, "event_by_device", "status %d, word %u", d, words[5]);
+    check(d == VK_EVENT_SET && words[5] == 77, "event_by_device", "status %d, word %u", d,
+          words[5]);
 
     commands = commands_begin(app);
     vkCmdResetEvent(commands, device, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);

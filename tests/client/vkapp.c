@@ -632,10 +632,10 @@ void buffer_destroy(struct app *app, struct buffer *b)
 
 static bool usage_has_view(VkImageUsageFlags usage)
 {
-    return usage & (VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_STORAGE_BIT |
-                    VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT |
-                    VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT |
-                    VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT);
+    return usage &
+           (VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_STORAGE_BIT |
+            VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT |
+            VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT);
 }
 
 static VkImageViewType view_type(const VkImageCreateInfo *info)
@@ -806,7 +806,8 @@ VkShaderModule shader_create(struct app *app, struct spirv code)
     return module;
 }
 
-VkDescriptorSetLayout set_layout_create(struct app *app, const VkDescriptorSetLayoutBinding *bindings,
+VkDescriptorSetLayout set_layout_create(struct app *app,
+                                        const VkDescriptorSetLayoutBinding *bindings,
                                         uint32_t n_bindings)
 {
     const VkDescriptorSetLayoutCreateInfo info = {

@@ -132,7 +132,8 @@ struct buffer buffer_create(struct app *app, VkDeviceSize size, VkBufferUsageFla
 void buffer_destroy(struct app *app, struct buffer *buffer);
 
 /* The image, its memory and a view of all of it (no view if the usage allows none). */
-struct image image_create(struct app *app, const VkImageCreateInfo *info, VkImageAspectFlags aspect);
+struct image image_create(struct app *app, const VkImageCreateInfo *info,
+                          VkImageAspectFlags aspect);
 struct image image_create_2d(struct app *app, VkFormat format, uint32_t width, uint32_t height,
                              VkImageUsageFlags usage);
 void image_destroy(struct app *app, struct image *image);
@@ -157,7 +158,8 @@ struct spirv {
 #define SPIRV(array) ((struct spirv){ (array), sizeof(array) })
 
 VkShaderModule shader_create(struct app *app, struct spirv code);
-VkDescriptorSetLayout set_layout_create(struct app *app, const VkDescriptorSetLayoutBinding *bindings,
+VkDescriptorSetLayout set_layout_create(struct app *app,
+                                        const VkDescriptorSetLayoutBinding *bindings,
                                         uint32_t n_bindings);
 VkPipelineLayout pipeline_layout_create(struct app *app, const VkDescriptorSetLayout *sets,
                                         uint32_t n_sets, VkShaderStageFlags push_stages,

@@ -20,6 +20,7 @@
     X(vkEnumeratePhysicalDevices) \
     X(vkGetDeviceProcAddr) \
     X(vkGetPhysicalDeviceFeatures2) \
+    X(vkGetPhysicalDeviceFormatProperties) \
     X(vkGetPhysicalDeviceMemoryProperties) \
     X(vkGetPhysicalDeviceProperties) \
     X(vkGetPhysicalDeviceProperties2) \
@@ -33,17 +34,23 @@
     X(vkBindBufferMemory) \
     X(vkBindBufferMemory2) \
     X(vkBindImageMemory) \
+    X(vkCmdBeginConditionalRenderingEXT) \
     X(vkCmdBeginQuery) \
     X(vkCmdBeginRenderPass) \
+    X(vkCmdBeginRenderPass2) \
     X(vkCmdBeginRendering) \
+    X(vkCmdBeginTransformFeedbackEXT) \
     X(vkCmdBindDescriptorSets) \
     X(vkCmdBindIndexBuffer) \
     X(vkCmdBindPipeline) \
+    X(vkCmdBindTransformFeedbackBuffersEXT) \
     X(vkCmdBindVertexBuffers) \
     X(vkCmdBlitImage) \
+    X(vkCmdClearAttachments) \
     X(vkCmdClearColorImage) \
     X(vkCmdCopyBuffer) \
     X(vkCmdCopyBufferToImage) \
+    X(vkCmdCopyImage) \
     X(vkCmdCopyImageToBuffer) \
     X(vkCmdCopyImageToBuffer2) \
     X(vkCmdCopyQueryPoolResults) \
@@ -52,9 +59,16 @@
     X(vkCmdDispatchIndirect) \
     X(vkCmdDraw) \
     X(vkCmdDrawIndexed) \
+    X(vkCmdDrawIndexedIndirect) \
+    X(vkCmdDrawIndirect) \
+    X(vkCmdDrawIndirectCount) \
+    X(vkCmdDrawMultiEXT) \
+    X(vkCmdEndConditionalRenderingEXT) \
     X(vkCmdEndQuery) \
     X(vkCmdEndRenderPass) \
+    X(vkCmdEndRenderPass2) \
     X(vkCmdEndRendering) \
+    X(vkCmdEndTransformFeedbackEXT) \
     X(vkCmdExecuteCommands) \
     X(vkCmdFillBuffer) \
     X(vkCmdPipelineBarrier) \
@@ -64,12 +78,22 @@
     X(vkCmdPushDescriptorSetWithTemplateKHR) \
     X(vkCmdResetEvent) \
     X(vkCmdResetQueryPool) \
+    X(vkCmdResolveImage) \
+    X(vkCmdSetBlendConstants) \
+    X(vkCmdSetCullMode) \
+    X(vkCmdSetDepthTestEnable) \
     X(vkCmdSetEvent) \
+    X(vkCmdSetFrontFace) \
+    X(vkCmdSetPrimitiveTopology) \
+    X(vkCmdSetRasterizerDiscardEnable) \
     X(vkCmdSetScissor) \
     X(vkCmdSetViewport) \
+    X(vkCmdUpdateBuffer) \
     X(vkCmdWaitEvents) \
     X(vkCmdWriteTimestamp) \
     X(vkCmdWriteTimestamp2) \
+    X(vkCopyImageToMemoryEXT) \
+    X(vkCopyMemoryToImageEXT) \
     X(vkCreateBuffer) \
     X(vkCreateBufferView) \
     X(vkCreateCommandPool) \
@@ -88,7 +112,9 @@
     X(vkCreatePrivateDataSlot) \
     X(vkCreateQueryPool) \
     X(vkCreateRenderPass) \
+    X(vkCreateRenderPass2) \
     X(vkCreateSampler) \
+    X(vkCreateSamplerYcbcrConversion) \
     X(vkCreateSemaphore) \
     X(vkCreateShaderModule) \
     X(vkDestroyBuffer) \
@@ -110,6 +136,7 @@
     X(vkDestroyQueryPool) \
     X(vkDestroyRenderPass) \
     X(vkDestroySampler) \
+    X(vkDestroySamplerYcbcrConversion) \
     X(vkDestroySemaphore) \
     X(vkDestroyShaderModule) \
     X(vkDeviceWaitIdle) \
@@ -144,6 +171,7 @@
     X(vkSetEvent) \
     X(vkSetPrivateData) \
     X(vkSignalSemaphore) \
+    X(vkTransitionImageLayoutEXT) \
     X(vkUnmapMemory) \
     X(vkUpdateDescriptorSetWithTemplate) \
     X(vkUpdateDescriptorSets) \
