@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 
-CMOCKA_LINE = re.compile(r"^\[\s+(OK|FAILED|SKIPPED)\s+\] (?!\d+ test)(.+)$")
+CMOCKA_LINE = re.compile(r"^\[\s+(OK|FAILED|SKIPPED)\s+\] (.+)$")
 CMOCKA_START = re.compile(r"^\[ RUN\s+\] (.+)$")
 SKIP_REASON = re.compile(r"^(?:.*\b)?skip(?:ped|ping)?\s*:\s*(.+)$", re.IGNORECASE)
 MESON_GOOD = ("OK", "EXPECTEDFAIL")
@@ -43,20 +43,25 @@ def skip_reason(lines):
 def read_cmocka(name, lines):
     """Counts the test functions of one cmocka program."""
     summary = Summary()
-    since_start = []
+    since_start = None
     for line in lines:
         match = CMOCKA_LINE.match(line)
         if CMOCKA_START.match(line):
             since_start = []
+        elif since_start is None:
+            # At its end cmocka names once more what failed and what was skipped.
+            continue
         elif not match:
             since_start.append(line)
-        elif match.group(1) == "OK":
-            summary.passed += 1
-        elif match.group(1) == "SKIPPED":
-            summary.skipped.append((f"{name}: {match.group(2)}", skip_reason(since_start)))
-        elif f"{name}: {match.group(2)}" not in summary.failed:
-            # cmocka names a failed test where it ran and once more in its own summary.
-            summary.failed.append(f"{name}: {match.group(2)}")
+        else:
+            test = f"{name}: {match.group(2)}"
+            if match.group(1) == "OK":
+                summary.passed += 1
+            elif match.group(1) == "SKIPPED":
+                summary.skipped.append((test, skip_reason(since_start)))
+            else:
+                summary.failed.append(test)
+            since_start = None
     return summary
 
 
