@@ -8,6 +8,13 @@ logs=$top/build/logs
 # shellcheck disable=SC2034  # for the scripts that keep things between checkouts
 cache=${CORDON_CACHE:-${HOME:-/root}/.cache/cordon}
 
+# Suites of tests that run a real server; every other suite, whatever its name, needs neither a
+# Vulkan driver nor a sandbox.
+# shellcheck disable=SC2034
+client_suites=(client escape vm)
+# shellcheck disable=SC2034
+unit_only=(--no-suite client --no-suite escape --no-suite vm --no-suite peer)
+
 if [ -t 1 ]; then
     on_terminal=yes
 else
@@ -117,6 +124,18 @@ step()
 
 # Where no cleanup trap exists, a step that is interrupted must not leave its watcher behind.
 trap 'kill $(jobs -p) 2> /dev/null || true; exit 130' INT TERM
+
+# Extra address-space randomness of newer kernels does not leave the sanitizers of our compilers
+# the room that they expect, and they abort at random; so what they are built into runs without.
+sanitized()
+{
+    if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2> /dev/null || echo 0)" -gt 28 ] &&
+        setarch -R true 2> /dev/null; then
+        setarch -R "$@"
+    else
+        "$@"
+    fi
+}
 
 # installed PACKAGE [VERSION]: is it there, at least at VERSION? Asks dpkg's own database only.
 installed()
