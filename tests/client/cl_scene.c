@@ -344,8 +344,8 @@ static void build_meshes(struct mesh_builder *b)
     b->vertices = must_alloc(b->max_vertices, sizeof(*b->vertices));
     b->indices = must_alloc(b->max_indices, sizeof(*b->indices));
     mesh_start(b, MESH_FLOOR);
-    add_quad(b, 0, (struct vec3){ 0, 0, 0 }, (struct vec3){ 40, 0, 0 }, (struct vec3){ 0, 0, -40 },
-             (struct vec3){ 0, 1, 0 }, 1.0f);
+    add_quad(b, 0, (struct vec3){ 0, 0, 0 }, (struct vec3){ 100, 0, 0 },
+             (struct vec3){ 0, 0, -100 }, (struct vec3){ 0, 1, 0 }, 1.0f);
     mesh_end(b, MESH_FLOOR);
     add_cube(b);
     add_surface(b, MESH_SPHERE, sphere_at, 96, 48, 2.0f, 1.0f);
@@ -887,7 +887,7 @@ static void fill_frame(const struct scene *s, int frame, struct frame_data *out)
     struct vec3 light = normalize((struct vec3){ 0.75f, 1.0f, 0.25f });
     float aspect = (float)s->width / (float)s->height;
     const struct frame_data data = {
-        .view_projection = multiply(perspective(0.72f, aspect, 0.2f, 90.0f),
+        .view_projection = multiply(perspective(0.72f, aspect, 0.3f, 160.0f),
                                     look_at(eye, (struct vec3){ 0.05f, 0.95f, 0.0f })),
         .light_view_projection = light_view(light),
         .eye = { eye.x, eye.y, eye.z, 1.0f },
@@ -935,7 +935,7 @@ static void draw_scene(struct scene *s, VkCommandBuffer commands)
         .push = {
             .model = place(0, 0, 0, 1.0f, 0, 0),
             .tint = { 0.92f, 0.94f, 1.0f, 0.80f },
-            .material = { 40.0f, 90.0f, 0.35f, 0.0f },
+            .material = { 100.0f, 90.0f, 0.35f, 0.0f },
         },
     };
 

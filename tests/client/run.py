@@ -61,6 +61,13 @@ def compare(host, guest, strict):
     return wrong, remarks
 
 
+def print_bench(host, guest):
+    """Medians side by side; the numbers judge nothing here."""
+    for name, row in guest["bench"].items():
+        beside = host["bench"].get(name, {}).get("median", "-")
+        print(f"{name:32} {beside:>14} host {row['median']:>14} renderer  {row['unit']}")
+
+
 def run(options):
     if options.validate:
         run_native(options, ["--validate"])
@@ -83,6 +90,8 @@ def run(options):
     wrong, remarks = compare(host, guest, options.strict)
     for remark in remarks:
         print(f"remark: {remark}")
+    if "bench" in host and "bench" in guest:
+        print_bench(host, guest)
     if left:
         wrong.append(f"the server left processes behind: {left}")
     if wrong:
