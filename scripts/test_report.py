@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass, field
 
 CMOCKA_LINE = re.compile(r"^\[\s+(OK|FAILED|SKIPPED)\s+\] (.+)$")
+CMOCKA_END = re.compile(r"^\[=+\] \d+ test\(s\) run\.")
 CMOCKA_START = re.compile(r"^\[ RUN\s+\] (.+)$")
 SKIP_REASON = re.compile(r"^(?:.*\b)?skip(?:ped|ping)?\s*:\s*(.+)$", re.IGNORECASE)
 MESON_GOOD = ("OK", "EXPECTEDFAIL")
@@ -44,10 +45,17 @@ def read_cmocka(name, lines):
     """Counts the test functions of one cmocka program."""
     summary = Summary()
     since_start = None
+    running = ""
     for line in lines:
         match = CMOCKA_LINE.match(line)
-        if CMOCKA_START.match(line):
+        if start := CMOCKA_START.match(line):
             since_start = []
+            running = start.group(1)
+        elif CMOCKA_END.match(line):
+            if since_start is not None:
+                # A failing teardown gets no line of its own.
+                summary.failed.append(f"{name}: {running}")
+            since_start = None
         elif since_start is None:
             # At its end cmocka names once more what failed and what was skipped.
             continue

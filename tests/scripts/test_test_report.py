@@ -50,6 +50,11 @@ class ReportTest(unittest.TestCase):
     def test_cmocka_on_standard_error_is_read(self):
         self.assertEqual(read(line("OK", stderr=CMOCKA)).passed, 2)
 
+    def test_a_failed_teardown_is_a_failure(self):
+        text = "[ RUN      ] leaks\n[==========] 1 test(s) run.\n[  SKIPPED ] 0 test(s):\n"
+        summary = read(line("FAIL", stdout=text, code=1))
+        self.assertEqual((summary.failed, summary.skipped), (["it: leaks"], []))
+
     def test_another_test_counts_once(self):
         self.assertEqual(read(line("OK"), line("OK")).passed, 2)
 
