@@ -565,5 +565,9 @@ int main(void)
         HARNESS_TEST(threads_have_their_own_contexts),
     };
 
+    if (!getenv("CORDON_FAKE_SERVER")) {
+        fprintf(stderr, "CORDON_FAKE_SERVER must be the path of fake_server; meson test sets it\n");
+        return 1;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
