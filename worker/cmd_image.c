@@ -3,7 +3,6 @@
  * they may not be bound to taken out of their requirements, and host copies.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "ipc/checked.h"
 #include "wire/commands.h"
@@ -70,26 +69,17 @@ void created_vkCreateImage(struct decoder *d, struct wire_vkCreateImage *c, stru
 {
     const VkImageCreateInfo *info = c->pCreateInfo;
     struct device *dev = c->device_obj->data;
-    const bool external = image_is_external(dev, info);
-    struct image *image;
+    const struct image image = {
+        .external = image_is_external(dev, info),
+        .format = info->format,
+        .extent = info->extent,
+        .mip_levels = info->mipLevels,
+        .array_layers = info->arrayLayers,
+    };
 
-    if (external && !for_host_copies(info)) {
-        return;
+    if (!image.external || for_host_copies(info)) {
+        (void)made(d, handle_map_put(&dev->images, o->handle, &image) == 0);
     }
-    image = malloc(sizeof(*image));
-    if (image) {
-        *image = (struct image){
-            .external = external,
-            .type = info->imageType,
-            .format = info->format,
-            .extent = info->extent,
-            .mip_levels = info->mipLevels,
-            .array_layers = info->arrayLayers,
-        };
-        o->data = image;
-        o->data_free = free;
-    }
-    (void)made(d, image && handle_map_put(&dev->images, o->handle, image) == 0);
 }
 
 void cmd_vkDestroyImage(struct decoder *d, struct wire_vkDestroyImage *c)
@@ -118,10 +108,9 @@ static bool buffer_external(struct device *dev, VkBuffer buffer)
 
 static bool image_external(struct device *dev, VkImage image)
 {
-    void *value;
+    struct image known;
 
-    return !handle_map_get(&dev->images, (uint64_t)image, &value) ||
-           ((const struct image *)value)->external;
+    return !handle_map_get(&dev->images, (uint64_t)image, &known) || known.external;
 }
 
 void cmd_vkGetBufferMemoryRequirements(struct decoder *d,
@@ -249,19 +238,17 @@ static int memcpy_size(struct device *dev, VkImage handle, const struct image *i
 static bool region_fits(struct decoder *d, const char *command, struct device *dev, VkImage handle,
                         VkHostImageCopyFlags flags, const struct image_region *r, uint64_t size)
 {
-    const struct image *image;
+    struct image image;
     uint64_t need = 0;
-    void *value;
     int err;
 
-    if (!handle || !handle_map_get(&dev->images, (uint64_t)handle, &value)) {
+    if (!handle || !handle_map_get(&dev->images, (uint64_t)handle, &image)) {
         decoder_fail(d, "%s: the image is not for host copies", command);
         return false;
     }
-    image = value;
     err = flags & VK_HOST_IMAGE_COPY_MEMCPY_BIT
-              ? memcpy_size(dev, handle, image, &r->subresource, &need)
-              : image_region_size(image, r, &need);
+              ? memcpy_size(dev, handle, &image, &r->subresource, &need)
+              : image_region_size(&image, r, &need);
     if (err < 0) {
         decoder_fail(d, "%s: %u x %u x %u of mip %u, aspect 0x%x, %s", command, r->extent.width,
                      r->extent.height, r->extent.depth, r->subresource.mipLevel,

@@ -9,6 +9,7 @@
 #include "wire/objects.h"
 #include "worker/chain.h"
 #include "worker/context.h"
+#include "worker/image.h"
 #include "worker/memory.h"
 #include "worker/queue.h"
 #include "worker/ring.h"
@@ -352,8 +353,8 @@ VkResult device_create(struct context *ctx, struct instance *inst, struct physic
     dev->api_version = MIN(p->api_version, inst->api_version);
     list_init(&dev->queues);
     semaphores_init(&dev->semaphores);
-    handle_map_init(&dev->images);
-    handle_map_init(&dev->buffers);
+    handle_map_init(&dev->images, sizeof(struct image));
+    handle_map_init(&dev->buffers, 0);
     pthread_mutex_init(&dev->fences_lock, NULL);
     wire_procs_load_device(&dev->procs, inst->procs.GetDeviceProcAddr, handle, dev->api_version);
     for (uint32_t i = 0; i < info->queueCreateInfoCount; i++) {

@@ -87,8 +87,8 @@ struct device {
     VkDeviceSize sampler_descriptor_size, capture_data_size;
 
     struct semaphores semaphores;
-    /* struct image of those that a command must know more about than their handle; and buffers
-     * that could not be made for backings::kind (no value). */
+    /* struct image of those that a command must know more about than their handle; and the set
+     * of buffers that could not be made for backings::kind. */
     struct handle_map images, buffers;
 
     /* Host fences that vkResetFenceResourceMESA replaced while they were pending. */

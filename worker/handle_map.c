@@ -2,18 +2,19 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ipc/cleanup.h"
 
 struct handle_entry {
     uint64_t handle;
-    void *value;
     struct handle_entry *next;
+    unsigned char value[];
 };
 
-void handle_map_init(struct handle_map *m)
+void handle_map_init(struct handle_map *m, size_t value_size)
 {
-    *m = (struct handle_map){ .count = 0 };
+    *m = (struct handle_map){ .value_size = value_size };
     pthread_mutex_init(&m->lock, NULL);
 }
 
@@ -72,7 +73,7 @@ static int grow(struct handle_map *m)
     return 0;
 }
 
-int handle_map_put(struct handle_map *m, uint64_t handle, void *value)
+int handle_map_put(struct handle_map *m, uint64_t handle, const void *value)
 {
     struct handle_entry **e;
     LOCK_SCOPE(&m->lock);
@@ -82,14 +83,16 @@ int handle_map_put(struct handle_map *m, uint64_t handle, void *value)
     }
     e = find(m, handle);
     if (!*e) {
-        *e = calloc(1, sizeof(**e));
+        *e = calloc(1, sizeof(**e) + m->value_size);
         if (!*e) {
             return -ENOMEM;
         }
         (*e)->handle = handle;
         atomic_fetch_add_explicit(&m->count, 1, memory_order_relaxed);
     }
-    (*e)->value = value;
+    if (m->value_size > 0) {
+        memcpy((*e)->value, value, m->value_size);
+    }
     return 0;
 }
 
@@ -110,7 +113,7 @@ void handle_map_remove(struct handle_map *m, uint64_t handle)
     }
 }
 
-bool handle_map_get(struct handle_map *m, uint64_t handle, void **ret_value)
+bool handle_map_get(struct handle_map *m, uint64_t handle, void *ret_value)
 {
     const struct handle_entry *e;
 
@@ -121,7 +124,7 @@ bool handle_map_get(struct handle_map *m, uint64_t handle, void **ret_value)
     LOCK_SCOPE(&m->lock);
     e = *find(m, handle);
     if (e && ret_value) {
-        *ret_value = e->value;
+        memcpy(ret_value, e->value, m->value_size);
     }
     return e != NULL;
 }

@@ -13,10 +13,9 @@
 struct arena;
 struct device;
 
-/* object::data of images that are in device::images; const. */
+/* What device::images knows of an image. */
 struct image {
     bool external; /* made for backings::kind */
-    VkImageType type;
     VkFormat format;
     VkExtent3D extent;
     uint32_t mip_levels, array_layers;
