@@ -143,19 +143,20 @@ static void append_lane(const struct obituary *o, const struct recorder_lane *la
     uint64_t n = MIN(commands, WORKER_RECORD_LAST);
 
     if (what == 0) {
-        append(text, size, "; last on the context stream (%" PRIu64 "):", commands);
+        append(text, size, "; on the context stream %" PRIu64 ", newest first:", commands);
     } else {
-        append(text, size, "; last on ring %" PRIu32 " (%" PRIu64 "):", what, commands);
+        append(text, size, "; on ring %" PRIu32 " %" PRIu64 ", newest first:", what, commands);
     }
-    for (uint64_t i = commands - n; i < commands; i++) {
-        uint32_t number =
-            atomic_load_explicit(&lane->last[i % WORKER_RECORD_LAST], memory_order_relaxed);
+    for (uint64_t i = 1; i <= n; i++) {
+        uint32_t number = atomic_load_explicit(
+            &lane->last[(commands - i) % WORKER_RECORD_LAST], memory_order_relaxed);
         const char *name = o->command_name ? o->command_name(number) : NULL;
 
         append(text, size, " %" PRIu32, number);
         if (name) {
-            append(text, size, " %s%s", name, i + 1 < commands ? "," : "");
+            append(text, size, " %s", name);
         }
+        append(text, size, "%s", i < n ? "," : "");
     }
 }
 

@@ -17,6 +17,7 @@ struct worker_record;
 struct obituary {
     int code;            /* siginfo::si_code of its end: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
     int status;          /* exit code or signal */
+    bool ready;          /* it had become ready */
     bool served;         /* it had its context */
     bool killed_by_us;   /* then `why` says what for */
     const char *why;     /* what we know beyond that, or NULL: "not ready after 20 s" */

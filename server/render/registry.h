@@ -12,6 +12,7 @@
 #include "ipc/base.h"
 #include "ipc/list.h"
 
+struct contexts;
 struct ghost;
 struct worker;
 
@@ -25,6 +26,7 @@ struct context {
     int socket_fd;         /* the worker's end of the context socket; ours too, for the ghost */
     struct worker *worker; /* NULL while it waits for one, and once that is dead */
     struct ghost *ghost;   /* answers for a dead worker */
+    struct contexts *contexts; /* whose it is */
     struct list link;      /* registry::contexts, oldest first */
 };
 

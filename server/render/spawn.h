@@ -9,33 +9,42 @@
 #include <sys/types.h>
 
 #include "ipc/base.h"
+#include "policy/jail.h"
 #include "policy/sandbox.h"
 
+struct driver_choice;
 struct worker_record;
 
-struct spawn_config {
-    int worker_fd;           /* the worker's program, opened O_PATH at start */
-    char *const *worker_argv;
-    char *const *worker_env;
-    const struct sandbox_config *sandbox;
+/* Made once per server. */
+struct spawner {
+    const struct driver_choice *driver;
+    struct jail_plan plan;
+    char layers_text[16]; /* the worker's second argument */
+    char *argv[4];
+    const char *env[JAIL_MAX_ENV + 1];
+    int worker_fd; /* the worker's program, opened at start */
+    int null_fd;
 };
 
-/* All descriptors are the caller's. */
 struct spawned {
-    pid_t pid;
-    int pidfd;
-    int control_fd; /* our end; worker_wire.h */
-    int log_fd;     /* read end, non-blocking */
+    struct jail_child child; /* all descriptors are the caller's */
+    int control_fd;          /* our end; worker_wire.h */
+    int log_fd;              /* read end, non-blocking */
     const struct worker_record *record; /* mapped read-only; spawn_unmap_record */
 };
 
-/* Opens the program and checks that it can be run at all. 0 or a negative errno. */
-MUST_USE int spawn_open_worker(const char *path, int *ret_fd);
+/* Opens the worker's program and /dev/null, and tries the jail once, so that what this host lacks
+ * is known now. *ret_missing: layers that are missing and may be. environment: what may be passed
+ * through comes from there, borrowed. 0; or a negative errno with *ret_failure. */
+MUST_USE int spawner_init(struct spawner *s, const struct sandbox_config *config,
+                          const struct driver_choice *driver, const char *worker_path,
+                          char *const *environment, uint32_t *ret_missing,
+                          struct sandbox_failure *ret_failure);
+void spawner_fini(struct spawner *s);
 
-/* Starts one worker. What fails in the child comes through its log pipe and its exit code
- * (enum sandbox_exit); what fails here comes back with *ret_failure filled. 0 or a negative
- * errno. */
-MUST_USE int spawn_worker(const struct spawn_config *config, struct spawned *ret,
+/* Starts one worker. What fails in the child is told by child.status_fd (jail_entered); what
+ * fails here comes back in *ret_failure. 0 or a negative errno. */
+MUST_USE int spawn_worker(struct spawner *s, struct spawned *ret,
                           struct sandbox_failure *ret_failure);
 
 void spawn_unmap_record(const struct worker_record *record);

@@ -15,8 +15,9 @@
 #include "ipc/fdset.h"
 #include "ipc/loop.h"
 #include "ipc/seqpacket.h"
+#include "policy/jail.h"
 #include "server/render/command_names.h"
-#include "server/render/verify.h"
+#include "server/render/driver.h"
 
 /* A worker that was told to end closes a device or two; then the kernel can do the rest. */
 #define END_GRACE_MS 1000
@@ -33,12 +34,12 @@ union worker_message {
     struct worker_ring_gone ring_gone;
 };
 
-void supervisor_init(struct supervisor *s, struct loop *loop, const struct spawn_config *spawn,
+void supervisor_init(struct supervisor *s, struct loop *loop, struct spawner *spawner,
                      uint32_t ready_timeout_ms, const struct supervisor_owner *owner)
 {
     *s = (struct supervisor){
         .loop = loop,
-        .spawn = spawn,
+        .spawner = spawner,
         .ready_timeout_ms = ready_timeout_ms,
         .owner = *owner,
         .limit = LOG_LIMIT_INIT(20, 10000),
@@ -144,12 +145,18 @@ static void worker_free(struct worker *w)
     list_remove(&w->link);
     w->supervisor->n_workers--;
     loop_source_remove(w->pidfd_source);
+    loop_source_remove(w->status_source);
     loop_source_remove(w->control_source);
     loop_source_remove(w->log_source);
     loop_source_remove(w->deadline);
-    notify_destroy(w->notify);
+    loop_source_remove(w->notify_source);
+    if (w->has_notify) {
+        notify_fini(&w->notify);
+    }
+    close_fd(&w->mem_fd);
     estate_fini(&w->estate);
     close_fd(&w->control_fd);
+    close_fd(&w->status_fd);
     close_fd(&w->log_fd);
     close_fd(&w->pidfd);
     spawn_unmap_record(w->record);
@@ -157,6 +164,7 @@ static void worker_free(struct worker *w)
 }
 
 static void drain_control(struct worker *w);
+static void on_status(void *arg, int fd, uint32_t events);
 
 static void drain_log(struct worker *w)
 {
@@ -178,12 +186,17 @@ static void bury(struct worker *w)
     struct obituary o;
 
     (void)waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
+    if (w->status_source) {
+        on_status(w, w->status_fd, 0);
+    }
     if (w->control_source) {
         drain_control(w);
     }
+    w->state = WORKER_ENDING;
     o = (struct obituary){
         .code = info.si_code,
         .status = info.si_status,
+        .ready = w->ready,
         .served = w->ctx_id != 0,
         .killed_by_us = w->killed,
         .why = w->why[0] ? w->why : NULL,
@@ -207,15 +220,33 @@ static void on_pidfd(void *arg, int fd, uint32_t events)
 
 void supervisor_fini(struct supervisor *s)
 {
+    uint64_t until = loop_now_ms() + END_GRACE_MS, now;
+
+    list_for_each(pos, &s->workers)
+    {
+        worker_end(list_entry(pos, struct worker, link));
+    }
+    /* Their deadlines kill those that stay. */
+    while (s->n_workers > 0 && (now = loop_now_ms()) < until + END_GRACE_MS) {
+        if (loop_run_once(s->loop, (int)(until + END_GRACE_MS - now)) < 0) {
+            break;
+        }
+    }
     list_for_each_safe(pos, &s->workers)
     {
-        struct worker *w = list_entry(pos, struct worker, link);
-        siginfo_t info;
+        worker_free(list_entry(pos, struct worker, link));
+    }
+}
 
-        add_counts(&s->stats.counts, w);
-        send_kill(w);
-        (void)waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
-        worker_free(w);
+/* What was, why, what it means, what to do: a line each. */
+void log_failure(const struct sandbox_failure *failure)
+{
+    char text[1024];
+    char *save = NULL;
+
+    sandbox_failure_text(failure, text, sizeof(text));
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        log_error("%s", line);
     }
 }
 
@@ -231,9 +262,28 @@ static void on_log(void *arg, int fd, uint32_t events)
     }
 }
 
-static void on_violation(void *arg, const char *text)
+/* A call that its filter does not list. */
+static void on_notify(void *arg, int fd, uint32_t events)
 {
-    worker_kill(arg, "%s", text);
+    struct worker *w = arg;
+    char line[256];
+
+    (void)fd;
+    (void)events;
+    switch (notify_handle(&w->notify, line, sizeof(line))) {
+    case NOTIFY_ANSWERED:
+        break;
+    case NOTIFY_DENIED:
+        log_line(LOG_LEVEL_DEBUG, w->ctx_id, "sandbox: worker %u: %s", w->number, line);
+        break;
+    case NOTIFY_VIOLATION:
+        w->notify_source = loop_source_remove(w->notify_source);
+        worker_kill(w, "sandbox: %s", line);
+        break;
+    case NOTIFY_GONE:
+        w->notify_source = loop_source_remove(w->notify_source);
+        break;
+    }
 }
 
 static void clean_text(char *ret, size_t size, const char *text, size_t text_size)
@@ -247,34 +297,74 @@ static void clean_text(char *ret, size_t size, const char *text, size_t text_siz
     ret[n] = '\0';
 }
 
-/* The worker says that it is sealed. We look for ourselves. */
+static int watch_notify(struct worker *w, int own_listener, const struct policy_program *program)
+{
+    const struct driver_choice *driver = w->supervisor->spawner->driver;
+    int r = notify_init(&w->notify, own_listener, w->mem_fd, w->pid, program, driver->devices);
+
+    if (r < 0) {
+        close_fd(&own_listener);
+        return r;
+    }
+    w->mem_fd = -1;
+    w->has_notify = true;
+    return loop_add_io(w->supervisor->loop, w->notify.listener, EPOLLIN, on_notify, w,
+                       &w->notify_source);
+}
+
+/* The worker's word is that it is sealed, and which driver it found. 0, or -EPERM with w->why. */
+static int check_ready(struct worker *w, const char *driver, struct fdset *fds)
+{
+    const struct spawner *spawner = w->supervisor->spawner;
+    uint32_t layers = spawner->plan.layers;
+    const struct policy_program *program = policy_worker(driver);
+    char text[128];
+    int r;
+
+    if (!program || program != spawner->driver->program) {
+        worker_kill(w, "its driver is \"%s\", but the server has prepared for \"%s\"; start the "
+                       "server with --driver",
+                    driver, spawner->driver->name);
+        return -EPERM;
+    }
+    if ((layers & SANDBOX_SECCOMP) && program->notify && fds->count == 0) {
+        worker_kill(w, "sandbox: it did not hand over its system call listener");
+        return -EPERM;
+    }
+    if (fds->count > 0) {
+        r = watch_notify(w, fdset_take(fds, 0), program);
+        if (r < 0) {
+            worker_kill(w, "sandbox: its system call listener cannot be used: %s", strerror(-r));
+            return -EPERM;
+        }
+    }
+    r = jail_verify(w->pid, layers, text, sizeof(text));
+    if (r < 0) {
+        worker_kill(w, "sandbox: FAILED the check from outside: %s", text);
+    }
+    return r;
+}
+
 static int handle_ready(struct worker *w, const struct worker_ready *m, struct fdset *fds)
 {
     struct supervisor *s = w->supervisor;
-    char why[160];
-    int r;
+    char driver[sizeof(m->driver)];
 
     if (w->state != WORKER_STARTING) {
         return -EPROTO;
     }
-    if (fds->count > 0) {
-        r = notify_create(s->loop, w->pid, fdset_take(fds, 0), s->spawn->sandbox, on_violation, w,
-                          &w->notify);
-        if (r < 0) {
-            worker_kill(w, "its system call notifications cannot be read: %s", strerror(-r));
-            return 0;
-        }
-    }
-    r = verify_worker(w->pid, s->spawn->sandbox, m->layers, &w->layers, why, sizeof(why));
-    if (r < 0) {
-        worker_kill(w, "sandbox: FAILED %s", why);
-        return 0;
+    clean_text(driver, sizeof(driver), m->driver, sizeof(m->driver));
+    if (check_ready(w, driver, fds) < 0) {
+        return 0; /* on its way out */
     }
     loop_timer_disarm(w->deadline);
     w->state = WORKER_READY;
+    w->ready = true;
+    /* W^X is the one layer that cannot be seen from outside, nor is put on by us. */
+    w->layers = s->spawner->plan.layers & (m->layers | ~(uint32_t)SANDBOX_MDWE);
     s->stats.layers = w->layers;
+    (void)snprintf(s->stats.driver, sizeof(s->stats.driver), "%s", driver);
     clean_text(s->stats.device, sizeof(s->stats.device), m->device, sizeof(m->device));
-    clean_text(s->stats.driver, sizeof(s->stats.driver), m->driver, sizeof(m->driver));
     log_debug("worker %u ready after %llu ms on \"%s\"", w->number,
               (unsigned long long)(loop_now_ms() - w->started_ms), s->stats.device);
     s->owner.ready(s->owner.arg, w);
@@ -380,6 +470,25 @@ static void on_control(void *arg, int fd, uint32_t events)
     drain_control(arg);
 }
 
+/* The jail stands and the worker's program runs; or not, and then we hear which step failed. */
+static void on_status(void *arg, int fd, uint32_t events)
+{
+    struct worker *w = arg;
+    struct sandbox_failure failure = { 0 };
+    struct jail_child child = { .status_fd = fd };
+    int r;
+
+    (void)events;
+    w->status_source = loop_source_remove(w->status_source);
+    (void)take_fd(&w->status_fd); /* jail_entered closes it */
+    r = jail_entered(&child, &failure);
+    if (r < 0) {
+        log_failure(&failure);
+        return;
+    }
+    w->mem_fd = notify_open_memory(w->pid);
+}
+
 /* ---- the beginning ------------------------------------------------------------------------ */
 
 static int watch(struct worker *w)
@@ -399,6 +508,10 @@ static int watch(struct worker *w)
     if (r < 0) {
         return r;
     }
+    r = loop_add_io(loop, w->status_fd, EPOLLIN, on_status, w, &w->status_source);
+    if (r < 0) {
+        return r;
+    }
     return loop_add_io(loop, w->log_fd, EPOLLIN, on_log, w, &w->log_source);
 }
 
@@ -413,24 +526,20 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         log_error("cannot start a worker: out of memory");
         return -ENOMEM;
     }
-    r = spawn_worker(s->spawn, &p, &failure);
+    r = spawn_worker(s->spawner, &p, &failure);
     if (r < 0) {
-        char text[1024];
-
         free(w);
-        sandbox_failure_text(&failure, text, sizeof(text));
-        for (char *save, *line = strtok_r(text, "\n", &save); line;
-             line = strtok_r(NULL, "\n", &save)) {
-            log_limited(&s->limit, LOG_LEVEL_ERROR, 0, "%s", line);
-        }
+        log_failure(&failure);
         return r;
     }
     *w = (struct worker){
         .supervisor = s,
         .state = WORKER_STARTING,
         .number = ++s->next_number,
-        .pid = p.pid,
-        .pidfd = p.pidfd,
+        .pid = p.child.pid,
+        .pidfd = p.child.pidfd,
+        .status_fd = p.child.status_fd,
+        .mem_fd = -1,
         .control_fd = p.control_fd,
         .log_fd = p.log_fd,
         .record = p.record,

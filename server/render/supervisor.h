@@ -13,6 +13,7 @@
 #include "ipc/list.h"
 #include "ipc/log.h"
 #include "ipc/worker_wire.h"
+#include "policy/notify.h"
 #include "server/render/estate.h"
 #include "server/render/obituary.h"
 #include "server/render/spawn.h"
@@ -20,7 +21,6 @@
 struct context;
 struct loop;
 struct loop_source;
-struct notify;
 struct supervisor;
 
 /* STARTING -> READY -> SERVING; from each -> ENDING; and the end of the process from any. */
@@ -38,18 +38,23 @@ struct worker {
     uint32_t number; /* of this server, for logs; rising from 1 */
     pid_t pid;
     int pidfd;
+    int status_fd; /* until the worker's program runs: policy/jail.h */
     int control_fd;
     int log_fd;
     const struct worker_record *record;
-    struct notify *notify;
-    uint32_t layers;         /* the sandbox layers that were checked to be there */
+    int mem_fd; /* its memory, opened before it sealed itself; notify's after READY */
+    struct notify notify;
+    bool has_notify;
+    uint32_t layers;         /* the sandbox layers that stand around it */
     struct context *context; /* set and cleared by the owner while SERVING */
     uint32_t ctx_id;         /* of its context, kept for logs after that is gone; 0: none yet */
     char name[32];
     struct estate estate;
     struct log_relay relay;
-    struct loop_source *pidfd_source, *control_source, *log_source;
+    struct loop_source *pidfd_source, *status_source, *control_source, *log_source,
+        *notify_source;
     struct loop_source *deadline; /* STARTING: to be ready; ENDING: to be gone */
+    bool ready;                   /* has been */
     bool killed;                  /* by us */
     char why[200];                /* for the obituary; "" = nothing special */
     uint64_t started_ms;
@@ -71,7 +76,7 @@ struct supervisor_stats {
 
 struct supervisor {
     struct loop *loop;
-    const struct spawn_config *spawn;
+    struct spawner *spawner;
     uint32_t ready_timeout_ms;
     struct supervisor_owner owner;
     struct list workers;
@@ -80,9 +85,9 @@ struct supervisor {
     struct log_limit limit;
 };
 
-void supervisor_init(struct supervisor *s, struct loop *loop, const struct spawn_config *spawn,
+void supervisor_init(struct supervisor *s, struct loop *loop, struct spawner *spawner,
                      uint32_t ready_timeout_ms, const struct supervisor_owner *owner);
-/* Kills what is left and waits for it. */
+/* Ends all workers and waits for that, kills those that take too long. Runs the loop. */
 void supervisor_fini(struct supervisor *s);
 
 /* A new worker, STARTING. Failure is logged here, once, with cause and remedy. 0 or a negative
@@ -98,9 +103,12 @@ void worker_end(struct worker *w);
 /* Kills it now; the reason goes into its obituary. */
 void worker_kill(struct worker *w, const char *fmt, ...) PRINTF(2, 3);
 
-/* The newest worker in this state is not better than the oldest: the oldest, or NULL. */
+/* The oldest in this state, or NULL. */
 struct worker *supervisor_first(struct supervisor *s, enum worker_state state);
 uint32_t supervisor_count(const struct supervisor *s, enum worker_state state);
+
+/* A sandbox failure as its four lines. */
+void log_failure(const struct sandbox_failure *failure);
 
 /* Counts of the dead and the living together. */
 struct record_counts supervisor_counts(const struct supervisor *s);
