@@ -1,0 +1,306 @@
+/* What a worker gets to see: the plan of its tree, its limits, its environment. */
+#include "policy/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "ipc/cleanup.h"
+#include "policy/profile.h"
+
+static int refuse(struct sandbox_failure *failure, int error, const char *what, const char *path)
+{
+    *failure = (struct sandbox_failure){
+        .layer = SANDBOX_MOUNTS,
+        .error = error,
+        .exit_code = SANDBOX_EXIT_MOUNTS,
+    };
+    (void)snprintf(failure->what, sizeof(failure->what), "%s %.90s", what, path);
+    return -error;
+}
+
+/* Is `path` itself, or a directory above it, in the plan already with the same rights? */
+static bool covered(const struct jail_plan *plan, enum jail_path_kind kind, const char *path)
+{
+    for (unsigned i = 0; i < plan->n_paths; i++) {
+        const struct jail_path *p = &plan->paths[i];
+        size_t len = strlen(p->path);
+
+        if (strcmp(p->path, path) == 0) {
+            return true;
+        }
+        if (p->directory && strncmp(p->path, path, len) == 0 && path[len] == '/' &&
+            (p->kind == kind || (p->kind == JAIL_READ_EXEC && kind == JAIL_READ))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int add_path(struct jail_plan *plan, enum jail_path_kind kind, const char *path,
+                    struct sandbox_failure *failure)
+{
+    struct jail_path *p;
+    char real[PATH_MAX];
+    struct stat st;
+
+    if (!realpath(path, real) || stat(real, &st) < 0) {
+        return refuse(failure, errno, "stat", path);
+    }
+    /* By its real name too: "/lib/x" is there when "/usr/lib" is and "/lib" leads to it. */
+    if (path[0] != '/' || covered(plan, kind, path) || covered(plan, kind, real)) {
+        return path[0] == '/' ? 0 : refuse(failure, EINVAL, "not an absolute path:", path);
+    }
+    if (kind == JAIL_DEVICE && !S_ISCHR(st.st_mode)) {
+        return refuse(failure, ENODEV, "not a character device:", path);
+    }
+    if (plan->n_paths == JAIL_MAX_PATHS || strlen(path) >= sizeof(p->path)) {
+        return refuse(failure, E2BIG, "no room for", path);
+    }
+    p = &plan->paths[plan->n_paths++];
+    *p = (struct jail_path){ .kind = kind, .directory = S_ISDIR(st.st_mode) };
+    (void)snprintf(p->path, sizeof(p->path), "%s", path);
+    return 0;
+}
+
+/* One of the usual places: as a link where the host has a link, nothing where it has nothing. */
+static int add_usual(struct jail_plan *plan, enum jail_path_kind kind, const char *path,
+                     struct sandbox_failure *failure)
+{
+    struct jail_path *p;
+    struct stat st;
+    ssize_t n;
+
+    if (lstat(path, &st) < 0) {
+        return 0;
+    }
+    if (!S_ISLNK(st.st_mode)) {
+        return add_path(plan, kind, path, failure);
+    }
+    p = &plan->paths[plan->n_paths++];
+    *p = (struct jail_path){ .kind = JAIL_LINK };
+    (void)snprintf(p->path, sizeof(p->path), "%s", path);
+    n = readlink(path, p->link, sizeof(p->link) - 1);
+    if (n < 0) {
+        return refuse(failure, errno, "readlink", path);
+    }
+    p->link[n] = '\0';
+    return 0;
+}
+
+static int add_list(struct jail_plan *plan, enum jail_path_kind kind, const char *const *list,
+                    struct sandbox_failure *failure)
+{
+    for (; list && *list; list++) {
+        int r = add_path(plan, kind, *list, failure);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* Finds "library_path": "..." in a driver manifest; the file is the operator's, not the guest's. */
+static bool manifest_library(const char *manifest, char *library, size_t size)
+{
+    AUTO_CLOSE int fd = open(manifest, O_RDONLY | O_CLOEXEC);
+    char text[16384];
+    const char *value;
+    ssize_t n;
+    size_t len;
+
+    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n < 0) {
+        return false;
+    }
+    text[n] = '\0';
+    value = strstr(text, "\"library_path\"");
+    value = value ? strchr(value + strlen("\"library_path\""), '"') : NULL;
+    if (!value) {
+        return false;
+    }
+    len = strcspn(++value, "\"");
+    if (len == 0 || len >= size || memchr(value, '\\', len)) {
+        return false;
+    }
+    memcpy(library, value, len);
+    library[len] = '\0';
+    return true;
+}
+
+static int add_manifest(struct jail_plan *plan, const char *manifest,
+                        struct sandbox_failure *failure)
+{
+    char library[256], path[PATH_MAX];
+    char *slash;
+    int r = add_path(plan, JAIL_READ, manifest, failure);
+
+    if (r < 0) {
+        return r;
+    }
+    if (!manifest_library(manifest, library, sizeof(library))) {
+        return refuse(failure, EINVAL, "no library_path in", manifest);
+    }
+    if (!strchr(library, '/')) {
+        return 0; /* the dynamic linker finds it in its usual places */
+    }
+    /* A relative path counts from the manifest's folder. */
+    if (library[0] == '/') {
+        (void)snprintf(path, sizeof(path), "%s", library);
+    } else {
+        (void)snprintf(path, sizeof(path), "%.*s/%s", (int)(strrchr(manifest, '/') - manifest),
+                       manifest, library);
+    }
+    slash = strrchr(path, '/');
+    *slash = '\0'; /* its folder: a driver brings libraries of its own along */
+    return add_path(plan, JAIL_READ_EXEC, path[0] ? path : "/", failure);
+}
+
+/* VK_DRIVER_FILES and its older name hold a colon-separated list. */
+static int add_manifest_list(struct jail_plan *plan, const char *list,
+                             struct sandbox_failure *failure)
+{
+    while (list && *list) {
+        size_t len = strcspn(list, ":");
+        char path[256];
+
+        if (len >= sizeof(path)) {
+            return refuse(failure, ENAMETOOLONG, "manifest", list);
+        }
+        if (len > 0) {
+            int r;
+
+            (void)snprintf(path, sizeof(path), "%.*s", (int)len, list);
+            r = add_manifest(plan, path, failure);
+            if (r < 0) {
+                return r;
+            }
+        }
+        list += len + (list[len] == ':');
+    }
+    return 0;
+}
+
+int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
+                   const struct policy_program *driver, struct sandbox_failure *ret_failure)
+{
+    static const struct {
+        enum jail_path_kind kind;
+        const char *path;
+    } usual[] = {
+        { JAIL_READ_EXEC, "/usr/lib" },
+        { JAIL_READ_EXEC, "/usr/lib64" },
+        { JAIL_READ_EXEC, "/lib" },
+        { JAIL_READ_EXEC, "/lib64" },
+        { JAIL_READ, "/etc/ld.so.cache" },
+        { JAIL_READ, "/usr/share/vulkan/icd.d" },
+        { JAIL_READ, "/usr/share/drirc.d" },
+        { JAIL_READ, "/usr/share/glvnd" },  /* NVIDIA: no headless instance without it */
+        { JAIL_READ, "/usr/share/libdrm" }, /* names of AMD devices */
+        { JAIL_DEVICE, "/dev/null" },
+    };
+    int r = 0;
+
+    *plan = (struct jail_plan){
+        .layers = sandbox_wanted(config, driver->mdwe),
+        /* Venus holds a descriptor or two per exportable allocation; drivers start a few dozen
+         * threads; a heap of 4 GiB and blobs of 2 GiB are more than an honest guest asks for. */
+        .limits = { .files = 32768,
+                    .threads = 128,
+                    .data = policy_profile.unlimited_data ? RLIM_INFINITY : UINT64_C(4) << 30,
+                    .file_size = UINT64_C(2) << 30 },
+        .stage1 = &policy_worker_stage1,
+        .exec_fd = -1,
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(usual) && r == 0; i++) {
+        r = add_usual(plan, usual[i].kind, usual[i].path, ret_failure);
+    }
+    /* A node that the driver may ask for and that this host has; the broker's rule with a pattern
+     * gets its nodes from the configuration. */
+    for (const char *const *b = driver->broker; *b && r == 0; b++) {
+        if (!strchr(*b, '[')) {
+            r = add_usual(plan, JAIL_DEVICE, *b, ret_failure);
+        }
+    }
+    if (r == 0) {
+        r = add_list(plan, JAIL_READ, policy_profile.read, ret_failure);
+    }
+    if (r == 0) {
+        r = add_list(plan, JAIL_READ_EXEC, config->read_exec, ret_failure);
+    }
+    if (r == 0) {
+        r = add_list(plan, JAIL_READ, config->read, ret_failure);
+    }
+    if (r == 0) {
+        r = add_list(plan, JAIL_DEVICE, config->devices, ret_failure);
+    }
+    if (r == 0 && config->icd_manifest) {
+        r = add_manifest(plan, config->icd_manifest, ret_failure);
+    }
+    if (r == 0) {
+        r = add_manifest_list(plan, getenv("VK_DRIVER_FILES"), ret_failure);
+    }
+    if (r == 0) {
+        r = add_manifest_list(plan, getenv("VK_ICD_FILENAMES"), ret_failure);
+    }
+    return r;
+}
+
+/* ---- environment ------------------------------------------------------------------------------- */
+
+static bool passes(const char *variable)
+{
+    /* The driver's choice and its size. */
+    static const char *const names[] = {
+        "VK_DRIVER_FILES",
+        "VK_ICD_FILENAMES",
+        "LP_NUM_THREADS",
+        "LD_LIBRARY_PATH",
+        "MESA_DRICONF_EXECUTABLE_OVERRIDE",
+    };
+    /* Switches that operators set: Mesa's driconf options are spelled in lower case. */
+    static const char *const prefixes[] = {
+        "vk_", "radv_", "anv_", "nvk_", "tu_", "panvk_", "ANV_", "RADV_", "NVK_", "MESA_VK_",
+    };
+    size_t len = strcspn(variable, "=");
+
+    /* We say which version we serve; a driver that lies about its own would make us lie. */
+    if (strncmp(variable, "MESA_VK_VERSION_OVERRIDE=", 25) == 0 || strlen(variable) > 4096) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strlen(names[i]) == len && strncmp(names[i], variable, len) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+        if (strncmp(prefixes[i], variable, strlen(prefixes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void jail_environment(char *const *from, const char *ret_env[JAIL_MAX_ENV + 1])
+{
+    unsigned n = 0;
+
+    ret_env[n++] = "HOME=/nonexistent";
+    ret_env[n++] = "VK_LOADER_LAYERS_DISABLE=~all~";
+    /* A cache that a worker can write is a way into the next worker. */
+    ret_env[n++] = "MESA_SHADER_CACHE_DISABLE=true";
+    for (const char *const *e = policy_profile.env; *e; e++) {
+        ret_env[n++] = *e;
+    }
+    for (; *from && n < JAIL_MAX_ENV; from++) {
+        if (passes(*from)) {
+            ret_env[n++] = *from;
+        }
+    }
+    ret_env[n] = NULL;
+}

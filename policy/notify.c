@@ -1,0 +1,266 @@
+#include "policy/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ipc/base.h"
+#include "ipc/cleanup.h"
+
+#define PATH_LIMIT 256
+/* An honest driver asks a few times per instance; NVIDIA's once per mapping. */
+#define RATE_PER_SECOND 1000.0
+#define RATE_BURST 4096.0
+#define OPENED_LIMIT 4096
+
+int notify_open_memory(pid_t pid)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Does a path match a broker rule, in which "[0-9]+" stands for a number? */
+static bool rule_matches(const char *rule, const char *path)
+{
+    while (*rule) {
+        if (strncmp(rule, "[0-9]+", 6) == 0) {
+            size_t digits = strspn(path, "0123456789");
+
+            if (digits == 0) {
+                return false;
+            }
+            path += digits;
+            rule += 6;
+        } else if (*rule++ != *path++) {
+            return false;
+        }
+    }
+    return *path == '\0';
+}
+
+static bool brokered(const struct policy_program *program, const char *path)
+{
+    for (const char *const *rule = program->broker; *rule; rule++) {
+        if (rule_matches(*rule, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int notify_init(struct notify *n, int own_listener, int own_mem, pid_t pid,
+                const struct policy_program *program, const char *const *devices)
+{
+    struct notify fresh = {
+        .listener = own_listener,
+        .mem = own_mem,
+        .pid = pid,
+        .program = program,
+        .tokens = RATE_BURST,
+    };
+
+    for (; devices && *devices; devices++) {
+        struct notify_device *d = &fresh.devices[fresh.n_devices];
+        struct stat st;
+
+        if (!brokered(program, *devices)) {
+            continue;
+        }
+        if (fresh.n_devices == NOTIFY_MAX_DEVICES || strlen(*devices) >= sizeof(d->path)) {
+            return -E2BIG;
+        }
+        if (stat(*devices, &st) < 0 || !S_ISCHR(st.st_mode)) {
+            return -ENODEV;
+        }
+        (void)snprintf(d->path, sizeof(d->path), "%s", *devices);
+        d->rdev = st.st_rdev;
+        fresh.n_devices++;
+    }
+    *n = fresh;
+    return 0;
+}
+
+void notify_fini(struct notify *n)
+{
+    close_fd(&n->listener);
+    close_fd(&n->mem);
+}
+
+static bool take_token(struct notify *n)
+{
+    struct timespec now;
+    int64_t ns;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    if (n->last_ns) {
+        n->tokens += (double)(ns - n->last_ns) * (RATE_PER_SECOND / 1e9);
+        n->tokens = MIN(n->tokens, RATE_BURST);
+    }
+    n->last_ns = ns;
+    if (n->tokens < 1) {
+        return false;
+    }
+    n->tokens -= 1;
+    return true;
+}
+
+/* The caller's path, once, into our memory. False if it has no end within the limit or is not
+ * readable. Reads up to the end of the page first: a path may lie before an unmapped one. */
+static bool read_path(const struct notify *n, uint64_t address, char path[PATH_LIMIT])
+{
+    size_t used = 0;
+
+    while (n->mem >= 0 && used < PATH_LIMIT) {
+        size_t to_page_end = 4096 - ((address + used) & 4095);
+        ssize_t got = pread(n->mem, path + used, MIN(to_page_end, PATH_LIMIT - used),
+                            (off_t)(address + used));
+
+        if (got <= 0) {
+            return false;
+        }
+        if (memchr(path + used, '\0', (size_t)got)) {
+            return true;
+        }
+        used += (size_t)got;
+    }
+    return false;
+}
+
+/* The node, opened by the server's own name for it and compared with what it was at the start. */
+static int open_device(const struct notify_device *device, uint64_t flags)
+{
+    struct open_how how = {
+        .flags = O_RDWR | O_CLOEXEC | O_NOCTTY | (flags & O_NONBLOCK),
+        .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    AUTO_CLOSE int fd = (int)syscall(SYS_openat2, AT_FDCWD, device->path, &how, sizeof(how));
+    struct stat st;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != device->rdev) {
+        return -ENODEV;
+    }
+    return take_fd(&fd);
+}
+
+static int answer_error(struct notify *n, uint64_t id, int error)
+{
+    struct seccomp_notif_resp resp = { .id = id, .error = -error };
+
+    return ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, &resp) < 0 ? -errno : 0;
+}
+
+static int answer_fd(struct notify *n, uint64_t id, int fd)
+{
+    struct seccomp_notif_addfd add = {
+        .id = id,
+        .flags = SECCOMP_ADDFD_FLAG_SEND,
+        .srcfd = (uint32_t)fd,
+        .newfd_flags = O_CLOEXEC,
+    };
+
+    return ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
+}
+
+/* "thread=NAME: call(args) [nr]"; the worker's strings are shown in printable ASCII. */
+static void describe(const struct notify *n, const struct seccomp_notif *req, const char *path,
+                     char *line, size_t size)
+{
+    AUTO_FREE char *name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), req->data.nr);
+    AUTO_CLOSE int fd = -1;
+    char comm[64], quoted[PATH_LIMIT] = "";
+    ssize_t got;
+
+    (void)snprintf(comm, sizeof(comm), "/proc/%d/task/%d/comm", n->pid, req->pid);
+    fd = open(comm, O_RDONLY | O_CLOEXEC);
+    got = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
+    comm[MAX(got, 0)] = '\0';
+    comm[strcspn(comm, "\n")] = '\0';
+    for (char *c = comm; *c; c++) {
+        *c = *c < ' ' || *c > '~' ? '?' : *c;
+    }
+    for (size_t i = 0; path && path[i] && i < sizeof(quoted) - 1; i++) {
+        quoted[i] = path[i] < ' ' || path[i] > '~' || path[i] == '"' ? '?' : path[i];
+    }
+    (void)snprintf(line, size, "thread=%s: %s(%#llx, %#llx, %#llx%s%s%s%s, ...) [%d] not in %s",
+                   got > 0 ? comm : "?", name ? name : "?", (unsigned long long)req->data.args[0],
+                   (unsigned long long)req->data.args[1], (unsigned long long)req->data.args[2],
+                   path ? ", path=" : "", path ? "\"" : "", path ? quoted : "", path ? "\"" : "",
+                   req->data.nr, n->program->name);
+}
+
+/* Answers an open, or says why not. */
+static enum notify_verdict handle_open(struct notify *n, const struct seccomp_notif *req,
+                                       uint64_t address, uint64_t flags, char *line, size_t size)
+{
+    AUTO_CLOSE int fd = -1;
+    char path[PATH_LIMIT];
+    bool readable = read_path(n, address, path);
+
+    /* The thread may be gone and its number reused: then what was read is somebody else's. */
+    if (ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &req->id) < 0) {
+        return NOTIFY_ANSWERED;
+    }
+    if (!readable && n->mem >= 0) {
+        describe(n, req, NULL, line, size);
+        return NOTIFY_VIOLATION;
+    }
+    if (readable && !(flags & ~(uint64_t)(O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) &&
+        n->opened < OPENED_LIMIT) {
+        for (unsigned i = 0; i < n->n_devices && fd < 0; i++) {
+            if (strcmp(n->devices[i].path, path) == 0) {
+                fd = open_device(&n->devices[i], flags);
+            }
+        }
+    }
+    if (fd >= 0) {
+        n->opened += answer_fd(n, req->id, fd) == 0;
+        return NOTIFY_ANSWERED;
+    }
+    n->denied++;
+    (void)answer_error(n, req->id, ENOENT);
+    describe(n, req, readable ? path : NULL, line, size);
+    return NOTIFY_DENIED;
+}
+
+enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
+{
+    struct seccomp_notif req = { 0 };
+
+    line[0] = '\0';
+    if (ioctl(n->listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0) {
+        /* ENOENT: the caller was killed while it waited. */
+        return errno == EINTR || errno == ENOENT ? NOTIFY_ANSWERED : NOTIFY_GONE;
+    }
+    if (!take_token(n)) {
+        describe(n, &req, NULL, line, size);
+        (void)snprintf(line + strlen(line), size - strlen(line), ", and too often (flood)");
+        return NOTIFY_VIOLATION;
+    }
+    switch (req.data.nr) {
+    case SYS_openat:
+        return handle_open(n, &req, req.data.args[1], req.data.args[2], line, size);
+#ifdef SYS_open
+    case SYS_open:
+        return handle_open(n, &req, req.data.args[0], req.data.args[1], line, size);
+#endif
+    default:
+        describe(n, &req, NULL, line, size);
+        return NOTIFY_VIOLATION;
+    }
+}

@@ -1,0 +1,76 @@
+#include "policy/seal.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "policy/filter.h"
+
+/* Linux 6.3. */
+#define SET_MDWE 65
+#define MDWE_REFUSE_EXEC_GAIN 1UL
+
+static int failed(struct sandbox_failure *failure, uint32_t layer, int error, const char *what)
+{
+    *failure = (struct sandbox_failure){
+        .layer = layer,
+        .error = error,
+        .exit_code = sandbox_exit_code(layer),
+    };
+    (void)snprintf(failure->what, sizeof(failure->what), "%s", what);
+    return -error;
+}
+
+static int install(const struct policy_program *program, int *ret_listener)
+{
+    unsigned long flags = SECCOMP_FILTER_FLAG_TSYNC;
+    int r;
+
+    *ret_listener = -1;
+    if (!program->notify) {
+        return filter_install(program, flags);
+    }
+    /* ESRCH, because with a listener the kernel could not also return a thread's number. Killable:
+     * a driver's signal must not make the broker answer a call that was already given up. */
+    flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+    r = filter_install(program, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    if (r == -EINVAL) {
+        r = filter_install(program, flags); /* before Linux 5.19 */
+    }
+    if (r >= 0) {
+        *ret_listener = r;
+        r = 0;
+    }
+    return r;
+}
+
+int seal(const struct policy_program *program, uint32_t layers, int *ret_listener,
+         uint32_t *ret_layers, struct sandbox_failure *ret_failure)
+{
+    uint32_t added = 0;
+    int listener = -1;
+
+    if ((layers & SANDBOX_MDWE) && program->mdwe) {
+        if (prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0) {
+            return failed(ret_failure, SANDBOX_MDWE, errno, "prctl(PR_SET_MDWE)");
+        }
+        added |= SANDBOX_MDWE;
+    }
+    /* No core, no ptrace, no /proc entries for others of the same user. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
+        return failed(ret_failure, SANDBOX_CAPS, errno, "prctl(PR_SET_DUMPABLE)");
+    }
+    if (layers & SANDBOX_SECCOMP) {
+        int r = install(program, &listener);
+
+        if (r != 0) {
+            /* Without a listener a positive number is a thread that has a filter of its own. */
+            return failed(ret_failure, SANDBOX_SECCOMP, r < 0 ? -r : ESRCH, "seccomp(stage 2)");
+        }
+        added |= SANDBOX_SECCOMP;
+    }
+    *ret_listener = listener;
+    *ret_layers = added;
+    return 0;
+}
