@@ -36,8 +36,8 @@ MUST_USE int estate_set_words(struct estate *e, int own_words_fd, int own_event_
 /* Takes own_fd, success or not. 0, -EPROTO, -EEXIST (number in use), -ENOSPC or -ENOMEM. */
 MUST_USE int estate_add_ring(struct estate *e, uint32_t number, int own_fd,
                              uint64_t status_offset);
-/* 0 or -ENOENT. */
-MUST_USE int estate_remove_ring(struct estate *e, uint32_t number);
+/* An unknown number is ignored: it may have been one ring too many. */
+void estate_remove_ring(struct estate *e, uint32_t number);
 
 /* The worker is dead: every ring says FATAL and not ALIVE; every fence that the worker may have
  * owed is done. Returns the number of rings marked. */

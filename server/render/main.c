@@ -176,8 +176,8 @@ static void prepare_workers(struct server *s)
         .read = s->driver.read,
     };
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
-    if (spawner_init(&s->spawner, &s->sandbox, &s->driver, worker, environ, &missing, &failure) <
-        0) {
+    if (spawner_init(&s->spawner, &s->sandbox, &s->driver, worker, s->options.log_level_name,
+                     environ, &missing, &failure) < 0) {
         log_failure(&failure);
     }
     say_what_is_loose(s, missing);

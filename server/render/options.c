@@ -160,6 +160,7 @@ static int apply(enum option option, const char *value, struct options *o, char 
             (void)snprintf(why, size, "--log-level %s: use error, warn, info or debug", value);
             return -EINVAL;
         }
+        o->log_level_name = value;
         return 0;
     case OPTION_SECCOMP_BPF:
     case OPTION_SECCOMP_POLICY:
@@ -199,6 +200,7 @@ int options_parse(int argc, char *const *argv, struct options *ret, char *why, s
         .level = SANDBOX_LEVEL_STRICT,
         .driver = "auto",
         .log_level = LOG_LEVEL_INFO,
+        .log_level_name = "info",
         .spares = 1,
         .ready_timeout_ms = 30000,
     };

@@ -25,6 +25,7 @@ struct options {
     const char *device;      /* the render node; NULL: the first */
     const char *stats_path;  /* NULL: none */
     enum log_level log_level;
+    const char *log_level_name;
     uint32_t spares;
     uint32_t ready_timeout_ms;
     const char *peer_option; /* one of the peer's seccomp options was given: which */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "ipc/cleanup.h"
@@ -35,15 +36,41 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
     return 0;
 }
 
+/* What a worker cannot know by itself: see its --help. */
+static void tell_worker(struct spawner *s, const char *log_level, char *const *environment)
+{
+    static const char validate[] = "CORDON_VALIDATE=";
+    const char *seal = !(s->plan.layers & SANDBOX_SECCOMP) ? "none"
+                       : s->plan.layers & SANDBOX_MDWE     ? "all"
+                                                           : "seccomp";
+    size_t n = 0;
+
+    while (s->env[n]) {
+        n++;
+    }
+    (void)snprintf(s->env_log, sizeof(s->env_log), "CORDON_WORKER_LOG=%s", log_level);
+    (void)snprintf(s->env_seal, sizeof(s->env_seal), "CORDON_SEAL=%s", seal);
+    (void)snprintf(s->env_policy, sizeof(s->env_policy), "CORDON_POLICY=%s", s->driver->name);
+    s->env[n++] = s->env_log;
+    s->env[n++] = s->env_seal;
+    s->env[n++] = s->env_policy;
+    for (; *environment; environment++) {
+        if (strncmp(*environment, validate, strlen(validate)) == 0) {
+            s->env[n++] = *environment;
+            break;
+        }
+    }
+    s->env[n] = NULL;
+}
+
 int spawner_init(struct spawner *s, const struct sandbox_config *config,
                  const struct driver_choice *driver, const char *worker_path,
-                 char *const *environment, uint32_t *ret_missing,
+                 const char *log_level, char *const *environment, uint32_t *ret_missing,
                  struct sandbox_failure *ret_failure)
 {
     int r;
 
     *s = (struct spawner){ .driver = driver, .worker_fd = -1, .null_fd = -1 };
-    jail_environment(environment, s->env);
     r = open_program(worker_path, s, ret_failure);
     if (r < 0) {
         return r;
@@ -56,6 +83,8 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
     if (r < 0) {
         return r;
     }
+    jail_environment(environment, s->env);
+    tell_worker(s, log_level, environment);
     return 0;
 }
 
@@ -126,9 +155,13 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     AUTO_CLOSE int record_fd = -1;
     const struct worker_record *record = NULL;
     struct jail_child child;
+    char *const argv[] = { (char *)"cordon-worker", NULL };
     int pair[2];
     int r;
 
+    if (s->worker_fd < 0 || s->null_fd < 0) {
+        return failed(ret_failure, -ENOENT, SANDBOX_EXIT_EXEC, "the worker's program, see above");
+    }
     r = seqpacket_pair(pair);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_FDS, "socketpair");
@@ -150,7 +183,7 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     s->plan.fds[WORKER_FD_LOG] = log_theirs;
     s->plan.fds[WORKER_FD_CONTROL] = control_theirs;
     s->plan.fds[WORKER_FD_RECORD] = record_fd;
-    r = jail_spawn(&s->plan, s->argv, s->env, &child, ret_failure);
+    r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
     if (r < 0) {
         spawn_unmap_record(record);
         return r;

@@ -19,9 +19,8 @@ struct worker_record;
 struct spawner {
     const struct driver_choice *driver;
     struct jail_plan plan;
-    char layers_text[16]; /* the worker's second argument */
-    char *argv[4];
-    const char *env[JAIL_MAX_ENV + 1];
+    const char *env[JAIL_MAX_ENV + 8]; /* and what we tell our worker: spawn.c */
+    char env_log[32], env_seal[32], env_policy[48];
     int worker_fd; /* the worker's program, opened at start */
     int null_fd;
 };
@@ -38,7 +37,7 @@ struct spawned {
  * through comes from there, borrowed. 0; or a negative errno with *ret_failure. */
 MUST_USE int spawner_init(struct spawner *s, const struct sandbox_config *config,
                           const struct driver_choice *driver, const char *worker_path,
-                          char *const *environment, uint32_t *ret_missing,
+                          const char *log_level, char *const *environment, uint32_t *ret_missing,
                           struct sandbox_failure *ret_failure);
 void spawner_fini(struct spawner *s);
 

@@ -421,8 +421,7 @@ static int handle_control(struct worker *w, const union worker_message *m, size_
     case WORKER_OP_RING:
         return handle_ring(w, &m->ring, fds);
     case WORKER_OP_RING_GONE:
-        /* Unknown where it was one too many. */
-        (void)estate_remove_ring(&w->estate, m->ring_gone.number);
+        estate_remove_ring(&w->estate, m->ring_gone.number);
         return 0;
     default:
         return -EPROTO;
