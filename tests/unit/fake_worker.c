@@ -89,7 +89,7 @@ static void run(struct fake *f, const uint32_t *words, size_t n)
             snprintf(f->record->reason, sizeof(f->record->reason), "told to exit %u", words[i + 1]);
             _exit((int)words[i + 1]);
         case FAKE_FORBIDDEN:
-            (void)syscall(SYS_ptrace, 0, 0, 0, 0);
+            (void)syscall(SYS_getpriority, 0, 0);
             break;
         case FAKE_GARBAGE:
             (void)seqpacket_send(WORKER_FD_CONTROL, "garbage", 7, NULL, 0);
