@@ -108,8 +108,7 @@ static int receive(struct connection *c)
     r = dialect_check_request(&dialect_b_server, DIALECT_ANY_TIME, &req, size, fds.count, &op);
     if (r < 0) {
         log_limited(&c->limit, LOG_LEVEL_WARN, 0, "message ignored: %s, %zu bytes: %s",
-                    size >= sizeof(req.op) ? dialect_op_name(&dialect_b_server, req.op)
-                                           : "no op",
+                    size >= sizeof(req.op) ? dialect_op_name(&dialect_b_server, req.op) : "no op",
                     size, dialect_error_text(r));
         return 0;
     }

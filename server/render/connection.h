@@ -16,7 +16,7 @@ struct connection {
     struct loop *loop;
     struct loop_source *source;
     struct contexts *contexts;
-    int fd; /* borrowed */
+    int fd;               /* borrowed */
     bool refused_dialect; /* the VMM speaks what we do not serve: every context is refused */
     struct log_limit limit;
 };

@@ -32,7 +32,6 @@ static void end(struct contexts *c, struct context *ctx)
     c->changed(c->arg);
 }
 
-
 /* The VMM has hung up on a ghost. */
 static void on_ghost_gone(void *arg)
 {
@@ -45,8 +44,8 @@ static void on_ghost_gone(void *arg)
 static void give_to_ghost(struct contexts *c, struct context *ctx, bool served,
                           struct estate *own_estate)
 {
-    int r = ghost_create(c->loop, ctx->socket_fd, served, own_estate, on_ghost_gone, ctx,
-                         &ctx->ghost);
+    int r =
+        ghost_create(c->loop, ctx->socket_fd, served, own_estate, on_ghost_gone, ctx, &ctx->ghost);
 
     if (r < 0) {
         end(c, ctx);
@@ -55,8 +54,7 @@ static void give_to_ghost(struct contexts *c, struct context *ctx, bool served,
 
 static struct context *first_waiting(struct contexts *c)
 {
-    list_for_each(pos, &c->registry.contexts)
-    {
+    list_for_each (pos, &c->registry.contexts) {
         struct context *ctx = list_entry(pos, struct context, link);
 
         if (!ctx->worker && !ctx->ghost) {
@@ -70,8 +68,7 @@ static uint32_t count_waiting(struct contexts *c)
 {
     uint32_t n = 0;
 
-    list_for_each(pos, &c->registry.contexts)
-    {
+    list_for_each (pos, &c->registry.contexts) {
         struct context *ctx = list_entry(pos, struct context, link);
 
         n += !ctx->worker && !ctx->ghost;
@@ -264,8 +261,7 @@ void contexts_destroy(struct contexts *c, uint32_t id)
 
 void contexts_reset(struct contexts *c)
 {
-    list_for_each_safe(pos, &c->registry.contexts)
-    {
+    list_for_each_safe (pos, &c->registry.contexts) {
         end(c, list_entry(pos, struct context, link));
     }
 }

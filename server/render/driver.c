@@ -13,17 +13,16 @@
 static const struct {
     const char *prefix, *name;
 } manifests[] = {
-    { "lvp_icd", "lavapipe" },      { "radeon_icd", "radv" },  { "intel_icd", "anv-i915" },
-    { "nouveau_icd", "nvk" },       { "freedreno_icd", "turnip" }, { "panfrost_icd", "panvk" },
+    { "lvp_icd", "lavapipe" },  { "radeon_icd", "radv" },      { "intel_icd", "anv-i915" },
+    { "nouveau_icd", "nvk" },   { "freedreno_icd", "turnip" }, { "panfrost_icd", "panvk" },
     { "nvidia_icd", "nvidia" },
 };
 
 static const struct {
     const char *kernel, *name;
 } kernels[] = {
-    { "amdgpu", "radv" },   { "i915", "anv-i915" }, { "xe", "anv-xe" },
-    { "nouveau", "nvk" },   { "msm", "turnip" },    { "msm_dpu", "turnip" },
-    { "panthor", "panvk" }, { "nvidia", "nvidia" },
+    { "amdgpu", "radv" }, { "i915", "anv-i915" },  { "xe", "anv-xe" },     { "nouveau", "nvk" },
+    { "msm", "turnip" },  { "msm_dpu", "turnip" }, { "panthor", "panvk" }, { "nvidia", "nvidia" },
 };
 
 const char *driver_of_manifest(const char *manifest)
@@ -133,8 +132,9 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
     const char *found;
 
     if (device && strncmp(device, "/dev/dri/renderD", strlen("/dev/dri/renderD")) != 0) {
-        (void)snprintf(why, why_size, "--device %s is no render node; use /dev/dri/renderD128 or "
-                                      "the like",
+        (void)snprintf(why, why_size,
+                       "--device %s is no render node; use /dev/dri/renderD128 or "
+                       "the like",
                        device);
         return -EINVAL;
     }
@@ -159,8 +159,9 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
     }
     c.program = policy_worker(c.name);
     if (!c.program) {
-        (void)snprintf(why, why_size, "--driver %s has no policy; use auto, lavapipe, radv, "
-                                      "anv-i915, anv-xe, nvk, turnip, panvk or nvidia",
+        (void)snprintf(why, why_size,
+                       "--driver %s has no policy; use auto, lavapipe, radv, "
+                       "anv-i915, anv-xe, nvk, turnip, panvk or nvidia",
                        wanted);
         return -EINVAL;
     }

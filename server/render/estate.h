@@ -34,8 +34,7 @@ MUST_USE int estate_set_words(struct estate *e, int own_words_fd, int own_event_
                               uint32_t n_words);
 
 /* Takes own_fd, success or not. 0, -EPROTO, -EEXIST (number in use), -ENOSPC or -ENOMEM. */
-MUST_USE int estate_add_ring(struct estate *e, uint32_t number, int own_fd,
-                             uint64_t status_offset);
+MUST_USE int estate_add_ring(struct estate *e, uint32_t number, int own_fd, uint64_t status_offset);
 /* An unknown number is ignored: it may have been one ring too many. */
 void estate_remove_ring(struct estate *e, uint32_t number);
 

@@ -36,8 +36,7 @@ void record_count(const struct worker_record *record, struct record_counts *ret)
         .rings = atomic_load_explicit(&record->rings_created, memory_order_relaxed),
     };
     for (size_t i = 0; i < WORKER_RECORD_LANES; i++) {
-        ret->commands +=
-            atomic_load_explicit(&record->lanes[i].commands, memory_order_relaxed);
+        ret->commands += atomic_load_explicit(&record->lanes[i].commands, memory_order_relaxed);
     }
 }
 
@@ -99,8 +98,9 @@ static void append_cause(const struct obituary *o, char *text, size_t size)
             append(text, size, "%d", o->status);
         }
         if (o->status == SIGKILL) {
-            append(text, size, " from outside: most likely the host or its cgroup ran out of "
-                               "memory");
+            append(text, size,
+                   " from outside: most likely the host or its cgroup ran out of "
+                   "memory");
         } else if (o->status == SIGXCPU || o->status == SIGXFSZ) {
             append(text, size, ": over one of its limits");
         }
@@ -148,8 +148,8 @@ static void append_lane(const struct obituary *o, const struct recorder_lane *la
         append(text, size, "; on ring %" PRIu32 " %" PRIu64 ", newest first:", what, commands);
     }
     for (uint64_t i = 1; i <= n; i++) {
-        uint32_t number = atomic_load_explicit(
-            &lane->last[(commands - i) % WORKER_RECORD_LAST], memory_order_relaxed);
+        uint32_t number = atomic_load_explicit(&lane->last[(commands - i) % WORKER_RECORD_LAST],
+                                               memory_order_relaxed);
         const char *name = o->command_name ? o->command_name(number) : NULL;
 
         append(text, size, " %" PRIu32, number);

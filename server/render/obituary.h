@@ -15,12 +15,12 @@
 struct worker_record;
 
 struct obituary {
-    int code;            /* siginfo::si_code of its end: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
-    int status;          /* exit code or signal */
-    bool ready;          /* it had become ready */
-    bool served;         /* it had its context */
-    bool killed_by_us;   /* then `why` says what for */
-    const char *why;     /* what we know beyond that, or NULL: "not ready after 20 s" */
+    int code;          /* siginfo::si_code of its end: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int status;        /* exit code or signal */
+    bool ready;        /* it had become ready */
+    bool served;       /* it had its context */
+    bool killed_by_us; /* then `why` says what for */
+    const char *why;   /* what we know beyond that, or NULL: "not ready after 20 s" */
     const char *(*command_name)(uint32_t number); /* NULL where unknown; may be NULL itself */
 };
 

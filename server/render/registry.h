@@ -23,11 +23,11 @@ struct worker;
 struct context {
     uint32_t id;
     char name[CONTEXT_NAME_SIZE]; /* printable ASCII, NUL-terminated */
-    int socket_fd;         /* the worker's end of the context socket; ours too, for the ghost */
-    struct worker *worker; /* NULL while it waits for one, and once that is dead */
-    struct ghost *ghost;   /* answers for a dead worker */
+    int socket_fd;             /* the worker's end of the context socket; ours too, for the ghost */
+    struct worker *worker;     /* NULL while it waits for one, and once that is dead */
+    struct ghost *ghost;       /* answers for a dead worker */
     struct contexts *contexts; /* whose it is */
-    struct list link;      /* registry::contexts, oldest first */
+    struct list link;          /* registry::contexts, oldest first */
 };
 
 struct registry {

@@ -64,8 +64,8 @@ static void tell_worker(struct spawner *s, const char *log_level, char *const *e
 }
 
 int spawner_init(struct spawner *s, const struct sandbox_config *config,
-                 const struct driver_choice *driver, const char *worker_path,
-                 const char *log_level, char *const *environment, uint32_t *ret_missing,
+                 const struct driver_choice *driver, const char *worker_path, const char *log_level,
+                 char *const *environment, uint32_t *ret_missing,
                  struct sandbox_failure *ret_failure)
 {
     int r;

@@ -26,9 +26,9 @@ struct spawner {
 };
 
 struct spawned {
-    struct jail_child child; /* all descriptors are the caller's */
-    int control_fd;          /* our end; worker_wire.h */
-    int log_fd;              /* read end, non-blocking */
+    struct jail_child child;            /* all descriptors are the caller's */
+    int control_fd;                     /* our end; worker_wire.h */
+    int log_fd;                         /* read end, non-blocking */
     const struct worker_record *record; /* mapped read-only; spawn_unmap_record */
 };
 

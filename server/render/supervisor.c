@@ -49,8 +49,7 @@ void supervisor_init(struct supervisor *s, struct loop *loop, struct spawner *sp
 
 struct worker *supervisor_first(struct supervisor *s, enum worker_state state)
 {
-    list_for_each(pos, &s->workers)
-    {
+    list_for_each (pos, &s->workers) {
         struct worker *w = list_entry(pos, struct worker, link);
 
         if (w->state == state) {
@@ -64,8 +63,7 @@ uint32_t supervisor_count(const struct supervisor *s, enum worker_state state)
 {
     uint32_t n = 0;
 
-    list_for_each(pos, &s->workers)
-    {
+    list_for_each (pos, &s->workers) {
         n += list_entry(pos, struct worker, link)->state == state;
     }
     return n;
@@ -85,8 +83,7 @@ struct record_counts supervisor_counts(const struct supervisor *s)
 {
     struct record_counts sum = s->stats.counts;
 
-    list_for_each(pos, &s->workers)
-    {
+    list_for_each (pos, &s->workers) {
         add_counts(&sum, list_entry(pos, struct worker, link));
     }
     return sum;
@@ -133,8 +130,9 @@ static void on_deadline(void *arg)
     if (w->state == WORKER_STARTING) {
         worker_kill(w, "not ready after %u ms", w->supervisor->ready_timeout_ms);
     } else {
-        log_line(LOG_LEVEL_DEBUG, w->ctx_id, "worker %u: still there %d ms after its context, "
-                                             "killed",
+        log_line(LOG_LEVEL_DEBUG, w->ctx_id,
+                 "worker %u: still there %d ms after its context, "
+                 "killed",
                  w->number, END_GRACE_MS);
         send_kill(w);
     }
@@ -222,8 +220,7 @@ void supervisor_fini(struct supervisor *s)
 {
     uint64_t until = loop_now_ms() + END_GRACE_MS, now;
 
-    list_for_each(pos, &s->workers)
-    {
+    list_for_each (pos, &s->workers) {
         worker_end(list_entry(pos, struct worker, link));
     }
     /* Their deadlines kill those that stay. */
@@ -232,8 +229,7 @@ void supervisor_fini(struct supervisor *s)
             break;
         }
     }
-    list_for_each_safe(pos, &s->workers)
-    {
+    list_for_each_safe (pos, &s->workers) {
         worker_free(list_entry(pos, struct worker, link));
     }
 }
@@ -291,8 +287,8 @@ static void clean_text(char *ret, size_t size, const char *text, size_t text_siz
     size_t n = strnlen(text, MIN(text_size, size - 1));
 
     for (size_t i = 0; i < n; i++) {
-        ret[i] = text[i] >= ' ' && text[i] <= '~' && text[i] != '"' && text[i] != '\\' ? text[i]
-                                                                                       : '?';
+        ret[i] =
+            text[i] >= ' ' && text[i] <= '~' && text[i] != '"' && text[i] != '\\' ? text[i] : '?';
     }
     ret[n] = '\0';
 }
@@ -322,8 +318,9 @@ static int check_ready(struct worker *w, const char *driver, struct fdset *fds)
     int r;
 
     if (!program || program != spawner->driver->program) {
-        worker_kill(w, "its driver is \"%s\", but the server has prepared for \"%s\"; start the "
-                       "server with --driver",
+        worker_kill(w,
+                    "its driver is \"%s\", but the server has prepared for \"%s\"; start the "
+                    "server with --driver",
                     driver, spawner->driver->name);
         return -EPERM;
     }

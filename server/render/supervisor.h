@@ -28,7 +28,7 @@ enum worker_state {
     WORKER_STARTING, /* warming up; not one byte of a guest yet */
     WORKER_READY,    /* sealed, checked, waiting for a context */
     WORKER_SERVING,
-    WORKER_ENDING,   /* was told to end; killed if it takes too long */
+    WORKER_ENDING, /* was told to end; killed if it takes too long */
 };
 
 struct worker {
@@ -51,8 +51,7 @@ struct worker {
     char name[32];
     struct estate estate;
     struct log_relay relay;
-    struct loop_source *pidfd_source, *status_source, *control_source, *log_source,
-        *notify_source;
+    struct loop_source *pidfd_source, *status_source, *control_source, *log_source, *notify_source;
     struct loop_source *deadline; /* STARTING: to be ready; ENDING: to be gone */
     bool ready;                   /* has been */
     bool killed;                  /* by us */
@@ -68,9 +67,9 @@ struct supervisor_owner {
 };
 
 struct supervisor_stats {
-    uint64_t started, died; /* died: other than in peace */
-    struct record_counts counts; /* of the dead; add the living: supervisor_count */
-    uint32_t layers; /* of the last worker that was checked */
+    uint64_t started, died;       /* died: other than in peace */
+    struct record_counts counts;  /* of the dead; add the living: supervisor_count */
+    uint32_t layers;              /* of the last worker that was checked */
     char device[256], driver[64]; /* as it said; cleaned */
 };
 

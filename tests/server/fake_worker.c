@@ -23,7 +23,7 @@
 #include "ipc/seqpacket.h"
 #include "ipc/worker_wire.h"
 #include "policy/seal.h"
-#include "tests/unit/fake_worker.h"
+#include "tests/server/fake_worker.h"
 
 struct fake {
     struct worker_record *record;
@@ -57,8 +57,7 @@ static int seal_as_told(int *ret_listener, uint32_t *ret_layers)
     if (what && strcmp(what, "seccomp") == 0) {
         layers = SANDBOX_SECCOMP;
     }
-    return seal(policy_worker(getenv("CORDON_POLICY")), layers, ret_listener, ret_layers,
-                &failure);
+    return seal(policy_worker(getenv("CORDON_POLICY")), layers, ret_listener, ret_layers, &failure);
 }
 
 static void note(struct fake *f, uint32_t command)
@@ -114,8 +113,7 @@ static void run(struct fake *f, const uint32_t *words, size_t n)
 
 static int take_init(struct fake *f, const struct ctx_init *m, struct fdset *fds)
 {
-    struct worker_timeline t = { .op = WORKER_OP_TIMELINE,
-                                 .words = (uint32_t)(m->shmem_size / 4) };
+    struct worker_timeline t = { .op = WORKER_OP_TIMELINE, .words = (uint32_t)(m->shmem_size / 4) };
     int own[2] = { fdset_take(fds, 0), fdset_take(fds, 1) };
     void *map;
 

@@ -1,10 +1,8 @@
 /* The render server as a VMM sees it, with a worker that does what the test says. */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,23 +13,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "cordon/cordon.h"
 #include "ipc/base.h"
 #include "ipc/dialect_b.h"
 #include "ipc/fdset.h"
 #include "ipc/seqpacket.h"
-#include "tests/unit/fake_worker.h"
-#include "tests/unit/leaks.h"
+#include "tests/harness.h"
+#include "tests/server/fake_worker.h"
 
 extern char **environ;
 
 static const char *server_path, *worker_path;
 
 struct fixture {
-    struct leaks leaks;
-    char log_path[64];
+    char log_path[128];
     pid_t pid;
     int socket; /* the VMM's end */
 };
@@ -40,8 +35,8 @@ struct fixture {
 static void start(struct fixture *f, const char *const *extra)
 {
     posix_spawn_file_actions_t actions;
-    const char *argv[16] = { server_path, "--socket-fd=3", "--worker", worker_path, "--log-level",
-                             "debug" };
+    const char *argv[16] = { server_path, "--socket-fd=3", "--worker",
+                             worker_path, "--log-level",   "debug" };
     int pair[2], n = 6, log_fd;
 
     while (extra && *extra) {
@@ -53,9 +48,8 @@ static void start(struct fixture *f, const char *const *extra)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
     posix_spawn_file_actions_adddup2(&actions, pair[1], 3);
-    assert_int_equal(posix_spawn(&f->pid, server_path, &actions, NULL, (char *const *)argv,
-                                 environ),
-                     0);
+    assert_int_equal(
+        posix_spawn(&f->pid, server_path, &actions, NULL, (char *const *)argv, environ), 0);
     posix_spawn_file_actions_destroy(&actions);
     close(log_fd);
     close(pair[1]);
@@ -141,32 +135,28 @@ static void expect_fence(struct cordon_context *c, uint32_t ring)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    static struct fixture f;
+    int r = harness_setup(state);
 
-    leaks_begin(&f->leaks);
-    snprintf(f->log_path, sizeof(f->log_path), "/tmp/cordon-test-%d.log", (int)getpid());
-    f->socket = -1;
-    *state = f;
-    return 0;
+    f = (struct fixture){ .socket = -1 };
+    snprintf(f.log_path, sizeof(f.log_path), "%s/log", harness_scratch());
+    *state = &f;
+    return r;
 }
 
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    int r;
 
     if (f->pid > 0) { /* the test has failed half-way */
         kill(f->pid, SIGKILL);
         waitpid(f->pid, NULL, 0);
     }
-    r = leaks_end(&f->leaks);
-    if (r == 0) {
-        unlink(f->log_path);
-    }
-    free(f);
     unsetenv("vk_fake_worker");
-    return r;
+    return harness_teardown(state);
 }
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 /* ---- tests -------------------------------------------------------------------------------- */
 
@@ -313,7 +303,8 @@ static void a_crash_is_told_and_fences_and_blobs_do_not_hang(void **state)
     expect_fence(c, 63);
     status = map[32];
     assert_int_equal(status, 2 | 1);
-    assert_int_equal(cordon_blob_create(c, 2, 0, 4096, CORDON_BLOB_MAPPABLE, &(struct cordon_blob){ 0 }),
+    assert_int_equal(cordon_blob_create(c, 2, 0, 4096, CORDON_BLOB_MAPPABLE,
+                                        &(struct cordon_blob){ 0 }),
                      -EREMOTEIO);
     expect_fence(other, 1);
     expect_log(f, "killed by SIGILL");
@@ -516,7 +507,7 @@ static void a_context_ends_when_the_vmm_closes_its_socket(void **state)
 static void statistics_are_written(void **state)
 {
     struct fixture *f = *state;
-    char path[80], text[2048];
+    char path[140], text[2048];
     struct cordon_server *server;
     struct cordon_context *c;
     FILE *file;
@@ -571,42 +562,34 @@ static void wrong_options_end_with_status_2(void **state)
     assert_int_equal(run((const char *[]){ "--version", NULL }), 0);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(hang_up_ends_the_server_with_status_0, setup, teardown),
-        cmocka_unit_test_setup_teardown(commands_fences_and_blobs_reach_the_worker, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_live_id_and_id_0_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(garbage_on_the_server_socket_is_ignored, setup, teardown),
-        cmocka_unit_test_setup_teardown(context_257_is_refused_and_reset_makes_room, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_crash_is_told_and_fences_and_blobs_do_not_hang, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_death_that_owes_an_answer_is_answered, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_death_between_head_and_tail_keeps_the_ghost_in_step,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(a_forbidden_call_is_named_and_kills, setup, teardown),
-        cmocka_unit_test_setup_teardown(garbage_from_a_worker_kills_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_worker_that_never_gets_ready_is_killed, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_worker_that_is_not_sealed_gets_no_guest, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(when_workers_do_not_start_contexts_are_refused, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_missing_worker_program_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_killed_server_takes_its_workers_with_it, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_context_ends_when_the_vmm_closes_its_socket, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(statistics_are_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(wrong_options_end_with_status_2, setup, teardown),
+        TEST(hang_up_ends_the_server_with_status_0),
+        TEST(commands_fences_and_blobs_reach_the_worker),
+        TEST(a_live_id_and_id_0_are_refused),
+        TEST(garbage_on_the_server_socket_is_ignored),
+        TEST(context_257_is_refused_and_reset_makes_room),
+        TEST(a_crash_is_told_and_fences_and_blobs_do_not_hang),
+        TEST(a_death_that_owes_an_answer_is_answered),
+        TEST(a_death_between_head_and_tail_keeps_the_ghost_in_step),
+        TEST(a_forbidden_call_is_named_and_kills),
+        TEST(garbage_from_a_worker_kills_it),
+        TEST(a_worker_that_never_gets_ready_is_killed),
+        TEST(a_worker_that_is_not_sealed_gets_no_guest),
+        TEST(when_workers_do_not_start_contexts_are_refused),
+        TEST(a_missing_worker_program_is_named),
+        TEST(a_killed_server_takes_its_workers_with_it),
+        TEST(a_context_ends_when_the_vmm_closes_its_socket),
+        TEST(statistics_are_written),
+        TEST(wrong_options_end_with_status_2),
     };
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: test_render_server SERVER WORKER\n");
+    server_path = getenv("CORDON_SERVER");
+    worker_path = getenv("CORDON_WORKER");
+    if (!server_path || !worker_path) {
+        fprintf(stderr, "set CORDON_SERVER and CORDON_WORKER to the programs to test\n");
         return 2;
     }
-    server_path = argv[1];
-    worker_path = argv[2];
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
