@@ -1,0 +1,267 @@
+#include "server/render/contexts.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/loop.h"
+#include "ipc/seqpacket.h"
+#include "server/render/ghost.h"
+
+/* What a context socket should take at once: a submission as large as QEMU allows. The VMM's own
+ * limit would be some 200 KB; it cannot raise it, but we make the pair. */
+#define SOCKET_MESSAGE (4u << 20)
+
+/* The VMM has closed its end, and everything that it sent has been read. */
+static bool at_end(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void end(struct contexts *c, struct context *ctx)
+{
+    if (ctx->worker) {
+        ctx->worker->context = NULL;
+        worker_end(ctx->worker);
+        ctx->worker = NULL;
+    }
+    ctx->ghost = ghost_destroy(ctx->ghost);
+    registry_remove(&c->registry, ctx);
+    c->changed(c->arg);
+}
+
+/* The VMM has hung up on a ghost. */
+static void on_ghost_gone(void *arg)
+{
+    struct context *ctx = arg;
+
+    end(ctx->contexts, ctx);
+}
+
+/* Nobody serves this context any more, or ever will. */
+static void give_to_ghost(struct contexts *c, struct context *ctx, bool served,
+                          struct estate *own_estate)
+{
+    int r =
+        ghost_create(c->loop, ctx->socket_fd, served, own_estate, on_ghost_gone, ctx, &ctx->ghost);
+
+    if (r < 0) {
+        end(c, ctx);
+    }
+}
+
+static struct context *first_waiting(struct contexts *c)
+{
+    list_for_each (pos, &c->registry.contexts) {
+        struct context *ctx = list_entry(pos, struct context, link);
+
+        if (!ctx->worker && !ctx->ghost) {
+            return ctx;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t count_waiting(struct contexts *c)
+{
+    uint32_t n = 0;
+
+    list_for_each (pos, &c->registry.contexts) {
+        struct context *ctx = list_entry(pos, struct context, link);
+
+        n += !ctx->worker && !ctx->ghost;
+    }
+    return n;
+}
+
+static void fail_waiting(struct contexts *c, struct context *ctx, const char *why)
+{
+    struct estate nothing;
+
+    c->stats.lost++;
+    log_named(LOG_LEVEL_ERROR, ctx->id, ctx->name, "%s; the context is lost", why);
+    estate_init(&nothing);
+    give_to_ghost(c, ctx, false, &nothing);
+}
+
+/* Workers that are or will be ready. */
+static uint32_t count_coming(struct contexts *c)
+{
+    return supervisor_count(&c->supervisor, WORKER_STARTING) +
+           supervisor_count(&c->supervisor, WORKER_READY);
+}
+
+/* Contexts for which no worker is on its way: told now, not left waiting. */
+static void fail_hopeless(struct contexts *c, const char *why)
+{
+    for (uint32_t n = count_waiting(c), coming = count_coming(c); n > coming; n--) {
+        fail_waiting(c, first_waiting(c), why);
+    }
+}
+
+void contexts_top_up(struct contexts *c)
+{
+    uint32_t want = count_waiting(c) + c->spares;
+    struct worker *w;
+
+    for (uint32_t have = count_coming(c); have < want; have++) {
+        if (supervisor_start(&c->supervisor, &w) < 0) {
+            c->failing = true;
+            fail_hopeless(c, "no worker could be started");
+            return;
+        }
+    }
+}
+
+static void pair_up(struct contexts *c)
+{
+    for (;;) {
+        struct worker *w = supervisor_first(&c->supervisor, WORKER_READY);
+        struct context *ctx = w ? first_waiting(c) : NULL;
+
+        if (!ctx) {
+            return;
+        }
+        if (worker_serve(w, ctx->id, ctx->name, ctx->socket_fd) < 0) {
+            fail_waiting(c, ctx, "its worker ended before it could take it");
+            continue;
+        }
+        w->context = ctx;
+        ctx->worker = w;
+        log_named(LOG_LEVEL_INFO, ctx->id, ctx->name, "served by worker %u (pid %d)", w->number,
+                  (int)w->pid);
+    }
+}
+
+void contexts_settle(struct contexts *c)
+{
+    pair_up(c);
+    contexts_top_up(c);
+}
+
+static void on_ready(void *arg, struct worker *w)
+{
+    struct contexts *c = arg;
+
+    (void)w;
+    c->failing = false;
+    pair_up(c);
+}
+
+/* A worker that served: its context's end, or a loss that the guest has to be told of. */
+static void on_served_dead(struct contexts *c, struct worker *w, const struct obituary *o)
+{
+    struct context *ctx = w->context;
+    char text[1024];
+
+    obituary_text(o, w->record, text, sizeof(text));
+    if (!ctx) {
+        if (!obituary_is_peaceful(o)) {
+            log_named(LOG_LEVEL_WARN, w->ctx_id, w->name, "worker %u, after its context: %s",
+                      w->number, text);
+        }
+        return;
+    }
+    ctx->worker = NULL;
+    if (obituary_is_peaceful(o) && at_end(ctx->socket_fd)) {
+        log_named(LOG_LEVEL_INFO, ctx->id, ctx->name, "ended");
+        end(c, ctx);
+        return;
+    }
+    c->stats.lost++;
+    log_named(LOG_LEVEL_ERROR, ctx->id, ctx->name, "worker %u %s; the context is lost", w->number,
+              text);
+    give_to_ghost(c, ctx, true, &w->estate);
+}
+
+static void on_dead(void *arg, struct worker *w, const struct obituary *o)
+{
+    struct contexts *c = arg;
+    char text[1024];
+
+    if (o->served) {
+        on_served_dead(c, w, o);
+        return;
+    }
+    if (!obituary_is_peaceful(o) || !o->killed_by_us) {
+        obituary_text(o, w->record, text, sizeof(text));
+        log_error("worker %u, before it had a context: %s", w->number, text);
+    }
+    /* Not tried again at once: what failed would most likely fail again, for ever. The next
+     * context brings the next try. */
+    c->failing = c->failing || !o->ready;
+    fail_hopeless(c, "its worker did not start");
+}
+
+void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
+                   uint32_t ready_timeout_ms, uint32_t spares, void (*changed)(void *arg),
+                   void *arg)
+{
+    const struct supervisor_owner owner = { .ready = on_ready, .dead = on_dead, .arg = c };
+
+    *c = (struct contexts){
+        .loop = loop,
+        .spares = spares,
+        .changed = changed,
+        .arg = arg,
+    };
+    registry_init(&c->registry);
+    supervisor_init(&c->supervisor, loop, spawner, ready_timeout_ms, &owner);
+}
+
+void contexts_fini(struct contexts *c)
+{
+    contexts_reset(c);
+    supervisor_fini(&c->supervisor);
+}
+
+int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_fd)
+{
+    AUTO_CLOSE int vmm_fd = -1;
+    struct context *ctx;
+    int pair[2];
+    int r;
+
+    r = registry_check(&c->registry, id);
+    if (r < 0) {
+        return r;
+    }
+    /* What has just failed would fail again; the VMM can tell its guest now rather than later. */
+    if (c->failing && !supervisor_first(&c->supervisor, WORKER_READY)) {
+        return -ECHILD;
+    }
+    r = seqpacket_pair(pair);
+    if (r < 0) {
+        return r;
+    }
+    vmm_fd = pair[0];
+    /* As large as the host grants; a jail that forbids it leaves the usual size. */
+    (void)seqpacket_raise_max(vmm_fd, SOCKET_MESSAGE);
+    r = registry_add(&c->registry, id, name, pair[1], &ctx);
+    if (r < 0) {
+        return r;
+    }
+    ctx->contexts = c;
+    c->stats.created++;
+    *ret_fd = take_fd(&vmm_fd);
+    return 0;
+}
+
+void contexts_destroy(struct contexts *c, uint32_t id)
+{
+    struct context *ctx = registry_find(&c->registry, id);
+
+    if (ctx) {
+        log_named(LOG_LEVEL_INFO, ctx->id, ctx->name, "destroyed");
+        end(c, ctx);
+    }
+}
+
+void contexts_reset(struct contexts *c)
+{
+    list_for_each_safe (pos, &c->registry.contexts) {
+        end(c, list_entry(pos, struct context, link));
+    }
+}

@@ -1,0 +1,279 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/log.h"
+#include "ipc/loop.h"
+#include "ipc/seqpacket.h"
+#include "server/render/connection.h"
+#include "server/render/contexts.h"
+#include "server/render/driver.h"
+#include "server/render/options.h"
+#include "server/render/stats.h"
+
+#define EXIT_USAGE 2
+
+extern char **environ;
+
+struct server {
+    struct loop *loop;
+    struct options options;
+    struct driver_choice driver;
+    struct sandbox_config sandbox;
+    struct spawner spawner;
+    struct contexts contexts;
+    struct connection connection;
+};
+
+/* The VMM may have had us inherit anything: its descriptors (guest disks among them), signals
+ * that it blocks or ignores. A SIGCHLD that stays ignored would leave no child to wait for. */
+static void shed_descriptors(int keep)
+{
+    if (keep > 3) {
+        (void)syscall(SYS_close_range, 3u, (unsigned)keep - 1, 0);
+    }
+    if (keep >= 3) {
+        (void)syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0);
+    }
+}
+
+/* 0, 1 and 2 must be something, or the next socket becomes somebody's stdout. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= 2);
+    close_fd(&fd);
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (int sig = 1; sig < _NSIG; sig++) {
+        (void)signal(sig, SIG_DFL); /* fails for the few that cannot be set */
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* A worker costs us five descriptors, and up to a hundred rings' worth when its guest is busy. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* The worker of an installed server is beside it or in libexec; of one just built, in the next
+ * folder. Returns the first that can be executed, or the installed path for the message. */
+static const char *find_worker(char *buf, size_t size)
+{
+    static const char *const beside[] = { "cordon-worker", "../worker/cordon-worker",
+                                          "../../worker/cordon-worker" };
+    char self[2048];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    self[MAX(n, 0)] = '\0';
+    slash = strrchr(self, '/');
+    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
+        *slash = '\0';
+        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
+            return buf;
+        }
+    }
+    return CORDON_LIBEXECDIR "/cordon-worker";
+}
+
+static void write_stats(void *arg)
+{
+    struct server *s = arg;
+
+    if (s->options.stats_path) {
+        stats_write(&s->contexts, sandbox_level_name(s->options.level), s->options.stats_path);
+    }
+}
+
+static void on_signal(void *arg, const struct signalfd_siginfo *info)
+{
+    struct server *s = arg;
+
+    if (info->ssi_signo == SIGUSR1) {
+        stats_log(&s->contexts, sandbox_level_name(s->options.level));
+        write_stats(s);
+        return;
+    }
+    log_info("told to end by %s from pid %u", strsignal((int)info->ssi_signo), info->ssi_pid);
+    loop_stop(s->loop, 0);
+}
+
+static int watch_signals(struct server *s)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    return loop_add_signals(s->loop, &set, on_signal, s, NULL);
+}
+
+static void say_what_is_loose(const struct server *s, uint32_t missing)
+{
+    char text[160];
+
+    if (s->options.peer_option) {
+        log_info("%s has no effect: every worker is filtered by the built-in policy of its driver",
+                 s->options.peer_option);
+    }
+    if (missing) {
+        sandbox_layers_text(missing, text, sizeof(text));
+        log_warn("sandbox: this host lacks %s; workers run without, as allowed by "
+                 "--sandbox-allow-missing",
+                 text);
+    }
+    if (s->options.level == SANDBOX_LEVEL_MINIMAL) {
+        log_warn("sandbox: minimal: workers have no namespaces and no Landlock, only the filter");
+    }
+    if (s->options.level == SANDBOX_LEVEL_OFF) {
+        log_error("sandbox: OFF. Whoever controls the guest, or finds one bug in a graphics "
+                  "driver, runs code on this host as user %u with all its rights",
+                  (unsigned)geteuid());
+    }
+}
+
+/* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
+ * contexts are refused, and the reason is in the log. */
+static void prepare_workers(struct server *s)
+{
+    struct sandbox_failure failure = { 0 };
+    char path[4096];
+    uint32_t missing = 0;
+    const char *worker = s->options.worker_path;
+
+    if (!worker) {
+        worker = find_worker(path, sizeof(path));
+    }
+    s->sandbox = (struct sandbox_config){
+        .level = s->options.level,
+        .allow_missing = s->options.allow_missing,
+        .devices = s->driver.devices,
+        .read = s->driver.read,
+    };
+    log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
+    if (spawner_init(&s->spawner, &s->sandbox, &s->driver, worker, s->options.log_level_name,
+                     environ, &missing, &failure) < 0) {
+        log_failure(&failure);
+    }
+    say_what_is_loose(s, missing);
+}
+
+static int serve(struct server *s)
+{
+    int r;
+
+    r = loop_create(&s->loop);
+    if (r < 0) {
+        log_error("cannot start: %s", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    r = watch_signals(s);
+    if (r == 0) {
+        prepare_workers(s);
+        contexts_init(&s->contexts, s->loop, &s->spawner, s->options.ready_timeout_ms,
+                      s->options.spares, write_stats, s);
+        r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
+    }
+    if (r < 0) {
+        log_error("cannot start: %s", strerror(-r));
+        s->loop = loop_destroy(s->loop);
+        return EXIT_FAILURE;
+    }
+    contexts_top_up(&s->contexts);
+    r = loop_run(s->loop);
+    connection_fini(&s->connection);
+    contexts_fini(&s->contexts);
+    stats_log(&s->contexts, sandbox_level_name(s->options.level));
+    write_stats(s);
+    spawner_fini(&s->spawner);
+    s->loop = loop_destroy(s->loop);
+    if (r < 0) {
+        log_error("the event loop failed: %s", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
+/*
+ * One server per VM, one worker process per context; the VMM talks to both.
+ *
+ *     VMM ---- server socket ---- cordon-render-server        creates and ends contexts
+ *      |                            |  control socket and log pipe of each worker
+ *      |                          cordon-worker (spare)       warmed up and sealed, no guest yet
+ *      +---- context socket ----- cordon-worker ctx=7         all guest bytes go here, none to us
+ *      +---- context socket ----- cordon-worker ctx=8
+ *
+ * The server has one thread and one loop, and neither parses what a guest says nor loads a
+ * graphics driver. It ends when the VMM hangs up, with status 0, and for no other reason: some
+ * VMMs take the machine down with it. Should it be killed, its workers die with it (parent-death
+ * signal, end of the control socket).
+ *
+ * A worker is cloned into its namespaces, execs, loads its driver, seals itself and says READY; it
+ * is looked at from outside, and only then gets a guest's socket. When one dies, a ghost in the
+ * server answers on that socket in its place, so that the VMM never waits in vain.
+ */
+int main(int argc, char **argv)
+{
+    static struct server s;
+    char why[256];
+    int r;
+
+    log_set_program("cordon-render-server");
+    r = options_parse(argc, argv, &s.options, why, sizeof(why));
+    if (r < 0) {
+        fprintf(stderr, "cordon-render-server: %s\n", why);
+        return EXIT_USAGE;
+    }
+    if (s.options.action == OPTIONS_HELP) {
+        fputs(options_help, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (s.options.action == OPTIONS_VERSION) {
+        puts("cordon-render-server " CORDON_VERSION);
+        return EXIT_SUCCESS;
+    }
+    r = driver_choose(s.options.driver, s.options.device, getenv("VK_DRIVER_FILES"), &s.driver, why,
+                      sizeof(why));
+    if (r < 0) {
+        fprintf(stderr, "cordon-render-server: %s\n", why);
+        return EXIT_USAGE;
+    }
+    shed_descriptors(s.options.socket_fd);
+    fill_standard_descriptors();
+    reset_signals();
+    raise_descriptor_limit();
+    log_set_level(s.options.log_level);
+    r = seqpacket_check(s.options.socket_fd);
+    if (r < 0) {
+        log_error("--socket-fd %d is not a connected SEQPACKET socket (%s); a VMM passes one",
+                  s.options.socket_fd, strerror(-r));
+        return EXIT_USAGE;
+    }
+    (void)fcntl(s.options.socket_fd, F_SETFD, FD_CLOEXEC);
+    return serve(&s);
+}

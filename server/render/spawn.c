@@ -1,0 +1,198 @@
+#include "server/render/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/map.h"
+#include "ipc/seqpacket.h"
+#include "ipc/worker_wire.h"
+#include "server/render/driver.h"
+
+static int failed(struct sandbox_failure *failure, int error, int exit_code, const char *what)
+{
+    *failure = (struct sandbox_failure){ .error = -error, .exit_code = exit_code };
+    (void)snprintf(failure->what, sizeof(failure->what), "%s", what);
+    return error;
+}
+
+static int open_program(const char *path, struct spawner *s, struct sandbox_failure *failure)
+{
+    char what[sizeof(failure->what)];
+
+    /* Readable, not O_PATH: a sealed jail lets Landlock name it by this descriptor. */
+    s->worker_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (s->worker_fd < 0) {
+        (void)snprintf(what, sizeof(what), "open(%.100s)", path);
+        return failed(failure, -errno, SANDBOX_EXIT_EXEC, what);
+    }
+    s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (s->null_fd < 0) {
+        return failed(failure, -errno, SANDBOX_EXIT_FDS, "open(/dev/null)");
+    }
+    return 0;
+}
+
+/* What a worker cannot know by itself: see its --help. */
+static void tell_worker(struct spawner *s, const char *log_level, char *const *environment)
+{
+    static const char validate[] = "CORDON_VALIDATE=";
+    const char *seal = !(s->plan.layers & SANDBOX_SECCOMP) ? "none"
+                       : s->plan.layers & SANDBOX_MDWE     ? "all"
+                                                           : "seccomp";
+    size_t n = 0;
+
+    while (s->env[n]) {
+        n++;
+    }
+    (void)snprintf(s->env_log, sizeof(s->env_log), "CORDON_WORKER_LOG=%s", log_level);
+    (void)snprintf(s->env_seal, sizeof(s->env_seal), "CORDON_SEAL=%s", seal);
+    (void)snprintf(s->env_policy, sizeof(s->env_policy), "CORDON_POLICY=%s", s->driver->name);
+    s->env[n++] = s->env_log;
+    s->env[n++] = s->env_seal;
+    s->env[n++] = s->env_policy;
+    for (; *environment; environment++) {
+        if (strncmp(*environment, validate, strlen(validate)) == 0) {
+            s->env[n++] = *environment;
+            break;
+        }
+    }
+    s->env[n] = NULL;
+}
+
+int spawner_init(struct spawner *s, const struct sandbox_config *config,
+                 const struct driver_choice *driver, const char *worker_path, const char *log_level,
+                 char *const *environment, uint32_t *ret_missing,
+                 struct sandbox_failure *ret_failure)
+{
+    int r;
+
+    *s = (struct spawner){ .driver = driver, .worker_fd = -1, .null_fd = -1 };
+    r = open_program(worker_path, s, ret_failure);
+    if (r < 0) {
+        return r;
+    }
+    r = jail_plan_init(&s->plan, config, driver->program, ret_failure);
+    if (r < 0) {
+        return r;
+    }
+    r = jail_probe(&s->plan, config, ret_missing, ret_failure);
+    if (r < 0) {
+        return r;
+    }
+    jail_environment(environment, s->env);
+    tell_worker(s, log_level, environment);
+    return 0;
+}
+
+void spawner_fini(struct spawner *s)
+{
+    close_fd(&s->worker_fd);
+    close_fd(&s->null_fd);
+}
+
+/* A page that the worker writes and we read, also when it is dead: of fixed size, so that no
+ * shrinking raises SIGBUS here. */
+static int make_record(int *ret_fd, const struct worker_record **ret_record)
+{
+    AUTO_CLOSE int fd = -1;
+    void *map;
+    int r;
+
+    r = memfd_create_sized("cordon-record", sizeof(struct worker_record), &fd);
+    if (r < 0) {
+        return r;
+    }
+    r = fd_seal(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    if (r < 0) {
+        return r;
+    }
+    map = mmap(NULL, sizeof(struct worker_record), PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        return -errno;
+    }
+    *ret_record = map;
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+void spawn_unmap_record(const struct worker_record *record)
+{
+    if (record) {
+        (void)munmap((void *)record, sizeof(*record));
+    }
+}
+
+/* Only our end is non-blocking: it is a file of its own. */
+static int make_log_pipe(int *ret_read, int *ret_write)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        return -errno;
+    }
+    if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0) {
+        int r = -errno;
+
+        close(fds[0]);
+        close(fds[1]);
+        return r;
+    }
+    *ret_read = fds[0];
+    *ret_write = fds[1];
+    return 0;
+}
+
+int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure *ret_failure)
+{
+    AUTO_CLOSE int control_ours = -1;
+    AUTO_CLOSE int control_theirs = -1;
+    AUTO_CLOSE int log_ours = -1;
+    AUTO_CLOSE int log_theirs = -1;
+    AUTO_CLOSE int record_fd = -1;
+    const struct worker_record *record = NULL;
+    struct jail_child child;
+    char *const argv[] = { (char *)"cordon-worker", NULL };
+    int pair[2];
+    int r;
+
+    if (s->worker_fd < 0 || s->null_fd < 0) {
+        return failed(ret_failure, -ENOENT, SANDBOX_EXIT_EXEC, "the worker's program, see above");
+    }
+    r = seqpacket_pair(pair);
+    if (r < 0) {
+        return failed(ret_failure, r, SANDBOX_EXIT_FDS, "socketpair");
+    }
+    control_ours = pair[0];
+    control_theirs = pair[1];
+    r = make_log_pipe(&log_ours, &log_theirs);
+    if (r < 0) {
+        return failed(ret_failure, r, SANDBOX_EXIT_FDS, "pipe2");
+    }
+    r = make_record(&record_fd, &record);
+    if (r < 0) {
+        return failed(ret_failure, r, SANDBOX_EXIT_FDS, "memfd_create");
+    }
+    s->plan.exec_fd = s->worker_fd;
+    s->plan.n_fds = WORKER_FD_COUNT;
+    s->plan.fds[WORKER_FD_NULL] = s->null_fd;
+    s->plan.fds[WORKER_FD_LOG_OUT] = log_theirs;
+    s->plan.fds[WORKER_FD_LOG] = log_theirs;
+    s->plan.fds[WORKER_FD_CONTROL] = control_theirs;
+    s->plan.fds[WORKER_FD_RECORD] = record_fd;
+    r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
+    if (r < 0) {
+        spawn_unmap_record(record);
+        return r;
+    }
+    *ret = (struct spawned){
+        .child = child,
+        .control_fd = take_fd(&control_ours),
+        .log_fd = take_fd(&log_ours),
+        .record = record,
+    };
+    return 0;
+}

@@ -1,0 +1,595 @@
+/* The render server as a VMM sees it, with a worker that does what the test says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cordon/cordon.h"
+#include "ipc/base.h"
+#include "ipc/dialect_b.h"
+#include "ipc/fdset.h"
+#include "ipc/seqpacket.h"
+#include "tests/harness.h"
+#include "tests/server/fake_worker.h"
+
+extern char **environ;
+
+static const char *server_path, *worker_path;
+
+struct fixture {
+    char log_path[128];
+    pid_t pid;
+    int socket; /* the VMM's end */
+};
+
+/* The server's stderr goes to a file of the test's. */
+static void start(struct fixture *f, const char *const *extra)
+{
+    posix_spawn_file_actions_t actions;
+    const char *argv[16] = { server_path, "--socket-fd=3", "--worker",
+                             worker_path, "--log-level",   "debug" };
+    int pair[2], n = 6, log_fd;
+
+    while (extra && *extra) {
+        argv[n++] = *extra++;
+    }
+    assert_int_equal(seqpacket_pair(pair), 0);
+    log_fd = open(f->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(log_fd >= 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
+    posix_spawn_file_actions_adddup2(&actions, pair[1], 3);
+    assert_int_equal(
+        posix_spawn(&f->pid, server_path, &actions, NULL, (char *const *)argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(log_fd);
+    close(pair[1]);
+    f->socket = pair[0];
+}
+
+/* Hangs up (unless a test has) and expects an orderly end. */
+static void stop(struct fixture *f)
+{
+    int status = -1;
+
+    if (f->socket >= 0) {
+        close(f->socket);
+        f->socket = -1;
+    }
+    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+    f->pid = 0;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void nap(long ms)
+{
+    struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+    nanosleep(&ts, NULL);
+}
+
+static bool log_has(struct fixture *f, const char *text)
+{
+    static char log[1 << 20];
+    int fd = open(f->log_path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, log, sizeof(log) - 1);
+
+    close(fd);
+    log[n > 0 ? n : 0] = '\0';
+    return strstr(log, text) != NULL;
+}
+
+/* Lines of a worker's end come when it is reaped. */
+static void expect_log(struct fixture *f, const char *text)
+{
+    for (int i = 0; i < 500; i++) {
+        if (log_has(f, text)) {
+            return;
+        }
+        nap(20);
+    }
+    fail_msg("not in %s: %s", f->log_path, text);
+}
+
+static struct cordon_server *adopt(struct fixture *f)
+{
+    struct cordon_server *server;
+
+    assert_int_equal(cordon_server_adopt(f->socket, &server), 0);
+    f->socket = -1;
+    return server;
+}
+
+static struct cordon_context *context(struct cordon_server *server, uint32_t id)
+{
+    struct cordon_context *c;
+
+    assert_int_equal(cordon_context_create(server, id, "vkcube \"x\"\n", &c), 0);
+    return c;
+}
+
+static void say(struct cordon_context *c, uint32_t command, uint32_t argument)
+{
+    const uint32_t stream[] = { command, argument };
+
+    assert_int_equal(cordon_submit(c, stream, sizeof(stream)), 0);
+}
+
+static void expect_fence(struct cordon_context *c, uint32_t ring)
+{
+    uint32_t seqno;
+
+    assert_int_equal(cordon_fence(c, ring, &seqno), 0);
+    assert_int_equal(cordon_fence_wait(c, ring, seqno, 10000), 0);
+}
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    int r = harness_setup(state);
+
+    f = (struct fixture){ .socket = -1 };
+    snprintf(f.log_path, sizeof(f.log_path), "%s/log", harness_scratch());
+    *state = &f;
+    return r;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    if (f->pid > 0) { /* the test has failed half-way */
+        kill(f->pid, SIGKILL);
+        waitpid(f->pid, NULL, 0);
+    }
+    unsetenv("vk_fake_worker");
+    return harness_teardown(state);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+/* ---- tests -------------------------------------------------------------------------------- */
+
+static void hang_up_ends_the_server_with_status_0(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, NULL);
+    stop(f);
+    assert_true(log_has(f, "0 contexts served"));
+}
+
+static void commands_fences_and_blobs_reach_the_worker(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+    struct cordon_blob blob;
+    uint32_t big[50000];
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    say(c, FAKE_SAY, 4711);
+    for (size_t i = 0; i < ARRAY_SIZE(big); i++) {
+        big[i] = FAKE_NOTHING;
+    }
+    assert_int_equal(cordon_submit(c, big, sizeof(big)), 0);
+    expect_fence(c, 0);
+    expect_fence(c, 5);
+    assert_int_equal(cordon_blob_create(c, 1, 0, 4097, CORDON_BLOB_MAPPABLE, &blob), 0);
+    assert_int_equal(blob.fd_type, CORDON_FD_SHM);
+    close(blob.fd);
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+    assert_true(log_has(f, "ctx=7 \"vkcube ?x??\""));
+    /* A worker's text cannot end a line or move the cursor. */
+    assert_true(log_has(f, "said 4711\\nand \\x1b[31m more") ||
+                log_has(f, "said 4711\\x0aand \\x1b[31m more"));
+    assert_true(log_has(f, "25001 commands decoded"));
+}
+
+static void a_live_id_and_id_0_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c, *other;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    assert_int_equal(cordon_context_create(server, 7, "again", &other), -EREMOTEIO);
+    expect_fence(c, 0);
+    cordon_context_destroy(c);
+    c = context(server, 7);
+    expect_fence(c, 0);
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+    assert_true(log_has(f, "the id belongs to a live context"));
+}
+
+static void garbage_on_the_server_socket_is_ignored(void **state)
+{
+    struct fixture *f = *state;
+    static char big[70000];
+    const uint32_t bad_op[] = { 99, 1 };
+    struct srv_create_context m = { .op = SRV_OP_CREATE_CONTEXT, .ctx_id = 0, .name = "zero" };
+    struct srv_create_context_reply reply = { .ok = 9 };
+    struct srv_reset reset = { SRV_OP_RESET };
+    struct srv_destroy_context destroy = { SRV_OP_DESTROY_CONTEXT, 1234 };
+    AUTO_FDSET struct fdset fds = { 0 };
+    size_t size;
+
+    start(f, NULL);
+    assert_int_equal(seqpacket_send(f->socket, "x", 1, NULL, 0), 0);
+    assert_int_equal(seqpacket_send(f->socket, bad_op, sizeof(bad_op), (int[]){ 1, 2 }, 2), 0);
+    assert_int_equal(seqpacket_send(f->socket, big, sizeof(big), NULL, 0), 0);
+    assert_int_equal(seqpacket_send(f->socket, &m, sizeof(m) - 1, NULL, 0), 0);
+    assert_int_equal(seqpacket_send(f->socket, &destroy, sizeof(destroy), NULL, 0), 0);
+    assert_int_equal(seqpacket_send(f->socket, &reset, sizeof(reset), NULL, 0), 0);
+    assert_int_equal(seqpacket_send(f->socket, &m, sizeof(m), NULL, 0), 0);
+    assert_int_equal(seqpacket_recv(f->socket, &reply, sizeof(reply), &size, &fds), 0);
+    assert_int_equal(size, 1);
+    assert_int_equal(reply.ok, 0);
+    assert_int_equal(fds.count, 0);
+    m.ctx_id = 3;
+    assert_int_equal(seqpacket_send(f->socket, &m, sizeof(m), NULL, 0), 0);
+    assert_int_equal(seqpacket_recv(f->socket, &reply, sizeof(reply), &size, &fds), 0);
+    assert_int_equal(reply.ok, 1);
+    assert_int_equal(fds.count, 1);
+    stop(f);
+}
+
+static void context_257_is_refused_and_reset_makes_room(void **state)
+{
+    struct fixture *f = *state;
+    struct srv_create_context m = { .op = SRV_OP_CREATE_CONTEXT, .name = "many" };
+    struct srv_reset reset = { SRV_OP_RESET };
+
+    setenv("vk_fake_worker", "hang", 1);
+    start(f, (const char *[]){ "--spare", "0", NULL });
+    for (uint32_t i = 1; i <= 258; i++) {
+        struct srv_create_context_reply reply = { .ok = 9 };
+        AUTO_FDSET struct fdset fds = { 0 };
+        size_t size;
+
+        m.ctx_id = i;
+        if (i == 258) {
+            assert_int_equal(seqpacket_send(f->socket, &reset, sizeof(reset), NULL, 0), 0);
+        }
+        assert_int_equal(seqpacket_send(f->socket, &m, sizeof(m), NULL, 0), 0);
+        assert_int_equal(seqpacket_recv(f->socket, &reply, sizeof(reply), &size, &fds), 0);
+        assert_int_equal(reply.ok, i != 257);
+    }
+    stop(f);
+}
+
+static void a_crash_is_told_and_fences_and_blobs_do_not_hang(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c, *other;
+    struct cordon_blob blob;
+    uint32_t pending, status, *map;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    other = context(server, 8);
+    assert_int_equal(cordon_blob_create(c, 1, 0, 4096, CORDON_BLOB_MAPPABLE, &blob), 0);
+    map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, blob.fd, 0);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    map[32] = 4 | 1; /* ALIVE, IDLE */
+    say(c, FAKE_RING, 128);
+    say(c, FAKE_HOLD_FENCES, 1);
+    assert_int_equal(cordon_fence(c, 3, &pending), 0);
+    say(c, FAKE_CRASH, 0);
+    /* The pending one and new ones, on any ring. */
+    assert_int_equal(cordon_fence_wait(c, 3, pending, 10000), 0);
+    expect_fence(c, 3);
+    expect_fence(c, 0);
+    expect_fence(c, 63);
+    status = map[32];
+    assert_int_equal(status, 2 | 1);
+    assert_int_equal(cordon_blob_create(c, 2, 0, 4096, CORDON_BLOB_MAPPABLE,
+                                        &(struct cordon_blob){ 0 }),
+                     -EREMOTEIO);
+    expect_fence(other, 1);
+    expect_log(f, "killed by SIGILL");
+    assert_true(log_has(f, "1001, 1005, 1006"));
+    munmap(map, 4096);
+    close(blob.fd);
+    cordon_context_destroy(c);
+    cordon_context_destroy(other);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void a_death_that_owes_an_answer_is_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+    struct cordon_blob blob;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    assert_int_equal(cordon_blob_create(c, 1, FAKE_BLOB_DIE, 4096, CORDON_BLOB_MAPPABLE, &blob),
+                     -EREMOTEIO);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(cordon_blob_create(c, 1, 0, 4096, CORDON_BLOB_MAPPABLE, &blob),
+                         -EREMOTEIO);
+    }
+    expect_log(f, "exited with status 7");
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void a_death_between_head_and_tail_keeps_the_ghost_in_step(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+    uint32_t stream[1000] = { FAKE_EXIT, 3 };
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    expect_fence(c, 0);
+    say(c, FAKE_EXIT, 9);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(cordon_submit(c, stream, sizeof(stream)), 0);
+        expect_fence(c, i);
+    }
+    expect_log(f, "exited with status 9; its own words: told to exit 9");
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void a_forbidden_call_is_named_and_kills(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    say(c, FAKE_FORBIDDEN, 0);
+    expect_fence(c, 0);
+    expect_log(f, "getpriority");
+    assert_true(log_has(f, "ctx=7"));
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void garbage_from_a_worker_kills_it(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    say(c, FAKE_GARBAGE, 0);
+    expect_fence(c, 0);
+    expect_log(f, "broke the protocol with its server");
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void a_worker_that_never_gets_ready_is_killed(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+
+    setenv("vk_fake_worker", "hang", 1);
+    start(f, (const char *[]){ "--ready-timeout", "1", NULL });
+    server = adopt(f);
+    c = context(server, 7);
+    expect_fence(c, 0); /* by the ghost */
+    expect_log(f, "not ready after 1000 ms");
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void a_worker_that_is_not_sealed_gets_no_guest(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+
+    setenv("vk_fake_worker", "unsealed", 1);
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    say(c, FAKE_SAY, 4712);
+    expect_fence(c, 0);
+    expect_log(f, "did not hand over its system call listener");
+    assert_false(log_has(f, "said 4712"));
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void when_workers_do_not_start_contexts_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+
+    setenv("vk_fake_worker", "exit", 1);
+    start(f, NULL);
+    server = adopt(f);
+    expect_log(f, "exited with status 90 while loading the Vulkan driver");
+    assert_int_equal(cordon_context_create(server, 7, "x", &c), -EREMOTEIO);
+    assert_true(log_has(f, "workers do not start"));
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
+static void a_missing_worker_program_is_named(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, (const char *[]){ "--worker", "/nonexistent/worker", NULL });
+    stop(f);
+    assert_true(log_has(f, "/nonexistent/worker"));
+}
+
+static void a_killed_server_takes_its_workers_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+    int fd, status;
+    uint32_t seqno;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    expect_fence(c, 0);
+    fd = cordon_context_fd(c);
+    assert_true(fd >= 0);
+    kill(f->pid, SIGKILL);
+    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+    f->pid = 0;
+    for (int i = 0; i < 200 && cordon_fence(c, 0, &seqno) == 0; i++) {
+        nap(10);
+    }
+    assert_int_equal(cordon_fence(c, 0, &seqno), -EPIPE);
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+}
+
+static void a_context_ends_when_the_vmm_closes_its_socket(void **state)
+{
+    struct fixture *f = *state;
+    struct srv_create_context m = { .op = SRV_OP_CREATE_CONTEXT, .ctx_id = 9, .name = "closer" };
+    struct srv_create_context_reply reply;
+    size_t size;
+
+    start(f, NULL);
+    for (int i = 0; i < 2; i++) {
+        AUTO_FDSET struct fdset fds = { 0 };
+
+        assert_int_equal(seqpacket_send(f->socket, &m, sizeof(m), NULL, 0), 0);
+        assert_int_equal(seqpacket_recv(f->socket, &reply, sizeof(reply), &size, &fds), 0);
+        assert_int_equal(reply.ok, 1);
+        fdset_close(&fds);
+        if (i == 0) {
+            expect_log(f, "ctx=9 \"closer\"  ended");
+        }
+    }
+    stop(f);
+}
+
+static void statistics_are_written(void **state)
+{
+    struct fixture *f = *state;
+    char path[140], text[2048];
+    struct cordon_server *server;
+    struct cordon_context *c;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s.json", f->log_path);
+    start(f, (const char *[]){ "--stats", path, NULL });
+    server = adopt(f);
+    c = context(server, 7);
+    say(c, FAKE_SAY, 1);
+    expect_fence(c, 0);
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    unlink(path);
+    assert_non_null(strstr(text, "\"contexts\": 1,"));
+    assert_non_null(strstr(text, "\"commands\": 1,"));
+    assert_non_null(strstr(text, "\"device\": \"fake ?device?\""));
+    assert_non_null(strstr(text, "seccomp"));
+}
+
+static int run(const char *const *args)
+{
+    const char *argv[8] = { server_path };
+    posix_spawn_file_actions_t actions;
+    int status = -1, n = 1;
+    pid_t pid;
+
+    while (*args) {
+        argv[n++] = *args++;
+    }
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    assert_int_equal(posix_spawn(&pid, server_path, &actions, NULL, (char *const *)argv, environ),
+                     0);
+    posix_spawn_file_actions_destroy(&actions);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void wrong_options_end_with_status_2(void **state)
+{
+    (void)state;
+    assert_int_equal(run((const char *[]){ NULL }), 2);
+    assert_int_equal(run((const char *[]){ "--bogus", NULL }), 2);
+    assert_int_equal(run((const char *[]){ "--socket-fd", "0", NULL }), 2);
+    assert_int_equal(run((const char *[]){ "--help", NULL }), 0);
+    assert_int_equal(run((const char *[]){ "--version", NULL }), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(hang_up_ends_the_server_with_status_0),
+        TEST(commands_fences_and_blobs_reach_the_worker),
+        TEST(a_live_id_and_id_0_are_refused),
+        TEST(garbage_on_the_server_socket_is_ignored),
+        TEST(context_257_is_refused_and_reset_makes_room),
+        TEST(a_crash_is_told_and_fences_and_blobs_do_not_hang),
+        TEST(a_death_that_owes_an_answer_is_answered),
+        TEST(a_death_between_head_and_tail_keeps_the_ghost_in_step),
+        TEST(a_forbidden_call_is_named_and_kills),
+        TEST(garbage_from_a_worker_kills_it),
+        TEST(a_worker_that_never_gets_ready_is_killed),
+        TEST(a_worker_that_is_not_sealed_gets_no_guest),
+        TEST(when_workers_do_not_start_contexts_are_refused),
+        TEST(a_missing_worker_program_is_named),
+        TEST(a_killed_server_takes_its_workers_with_it),
+        TEST(a_context_ends_when_the_vmm_closes_its_socket),
+        TEST(statistics_are_written),
+        TEST(wrong_options_end_with_status_2),
+    };
+
+    server_path = getenv("CORDON_SERVER");
+    worker_path = getenv("CORDON_WORKER");
+    if (!server_path || !worker_path) {
+        fprintf(stderr, "set CORDON_SERVER and CORDON_WORKER to the programs to test\n");
+        return 2;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
