@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,13 +96,21 @@ static void missing_server_is_told(void **state)
     assert_int_equal(cordon_server_spawn("/nonexistent/server", NULL, &server), -ENOENT);
 }
 
-/* The fake server exits 98 if it finds one; stop() would see that. */
-static void child_inherits_no_other_fd(void **state)
+/* The fake server exits 98 or 97 if it finds something; stop() would see that. */
+static void child_inherits_no_fd_and_no_signal_state(void **state)
 {
-    int leak = open("/dev/null", O_RDONLY); /* no O_CLOEXEC, on purpose */
+    int leak = fcntl(STDERR_FILENO, F_DUPFD, 50); /* not close-on-exec, on purpose */
+    sigset_t block, old;
 
     (void)state;
+    assert_true(leak >= 50);
+    sigemptyset(&block);
+    sigaddset(&block, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &block, &old);
+    signal(SIGUSR1, SIG_IGN);
     start(NULL);
+    signal(SIGUSR1, SIG_DFL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
     cordon_context_destroy(open_context(1, "one"));
     stop();
     close(leak);
@@ -551,7 +560,7 @@ int main(void)
         HARNESS_TEST(exit_status_is_told),
         HARNESS_TEST(server_that_lingers_is_killed),
         HARNESS_TEST(missing_server_is_told),
-        HARNESS_TEST(child_inherits_no_other_fd),
+        HARNESS_TEST(child_inherits_no_fd_and_no_signal_state),
         HARNESS_TEST(only_seqpacket_sockets_are_adopted),
         HARNESS_TEST(adopted_socket_gets_init),
         HARNESS_TEST(contexts_come_and_go),
