@@ -74,6 +74,11 @@ struct cordon_context {
 
     /* The context's thread only. */
     bool broken; /* half a message went out: nothing may follow */
+    bool no_wait;
+    uint8_t *tail; /* of a submission that did not fit into the socket; NULL = none */
+    size_t tail_size;
+    uint32_t begun_id; /* resource of cordon_blob_begin; 0 = none */
+    uint64_t begun_size;
     uint32_t owed;
     uint32_t seqno[CTX_TIMELINES]; /* last one asked for, per ring */
 };
@@ -448,15 +453,45 @@ static int server_create_context(struct cordon_server *server, uint32_t ctx_id, 
 
 /* ---- context ------------------------------------------------------------------------------- */
 
-static int context_send(struct cordon_context *context, const void *msg, size_t size,
-                        const int *fds, uint32_t n_fds)
+/* Sends a message, or, with wait off, says -EAGAIN. */
+static int context_sendv(struct cordon_context *context, const struct iovec *iov, uint32_t n_iov,
+                         const int *fds, uint32_t n_fds)
 {
-    struct iovec iov = { .iov_base = (void *)msg, .iov_len = size };
+    if (context->no_wait) {
+        return gone_is_pipe(seqpacket_sendv(context->fd, iov, n_iov, fds, n_fds, MSG_DONTWAIT));
+    }
+    return send_by(context->fd, iov, n_iov, fds, n_fds, deadline_in(context->server, -1));
+}
+
+int cordon_context_flush(struct cordon_context *context)
+{
+    struct iovec tail = { .iov_base = context->tail, .iov_len = context->tail_size };
+    int r;
 
     if (context->broken) {
         return -EPIPE;
     }
-    return send_by(context->fd, &iov, 1, fds, n_fds, deadline_in(context->server, -1));
+    if (!context->tail) {
+        return 0;
+    }
+    r = context_sendv(context, &tail, 1, NULL, 0);
+    if (r == 0) {
+        free(take_ptr(context->tail));
+    }
+    return r;
+}
+
+static int context_send(struct cordon_context *context, const void *msg, size_t size,
+                        const int *fds, uint32_t n_fds)
+{
+    struct iovec iov = { .iov_base = (void *)msg, .iov_len = size };
+    int r;
+
+    r = cordon_context_flush(context);
+    if (r < 0) {
+        return r;
+    }
+    return context_sendv(context, &iov, 1, fds, n_fds);
 }
 
 /* Nothing may follow what went out: ends the conversation, so that the worker sees it at once. */
@@ -557,8 +592,14 @@ struct cordon_context *cordon_context_destroy(struct cordon_context *context)
     close_fd(&context->fd);
     close_fd(&context->event_fd);
     unmap((void *)context->words, TIMELINE_BYTES);
+    free(context->tail);
     free(context);
     return NULL;
+}
+
+void cordon_context_set_wait(struct cordon_context *context, bool wait)
+{
+    context->no_wait = !wait;
 }
 
 int cordon_context_fd(const struct cordon_context *context)
@@ -621,8 +662,8 @@ static int blob_from_reply(const struct ctx_create_resource_reply *reply, struct
     return 0;
 }
 
-int cordon_blob_create(struct cordon_context *context, uint32_t res_id, uint64_t blob_id,
-                       uint64_t size, uint32_t flags, struct cordon_blob *ret_blob)
+static int blob_request(struct cordon_context *context, uint32_t res_id, uint64_t blob_id,
+                        uint64_t size, uint32_t flags)
 {
     struct ctx_create_resource msg = {
         .op = CTX_OP_CREATE_RESOURCE,
@@ -631,18 +672,23 @@ int cordon_blob_create(struct cordon_context *context, uint32_t res_id, uint64_t
         .blob_size = size,
         .blob_flags = flags,
     };
-    struct ctx_create_resource_reply reply;
-    AUTO_FDSET struct fdset fds = { 0 };
-    uint64_t deadline = deadline_in(context->server, -1);
-    int r;
 
     if (res_id == 0 || size == 0 || size > INT64_MAX) {
         return -EINVAL;
     }
-    r = context_send(context, &msg, sizeof(msg), NULL, 0);
-    if (r < 0) {
-        return r;
+    if (context->begun_id != 0) {
+        return -EBUSY;
     }
+    return context_send(context, &msg, sizeof(msg), NULL, 0);
+}
+
+static int blob_answer(struct cordon_context *context, uint32_t res_id, uint64_t size,
+                       uint64_t deadline, struct cordon_blob *ret_blob)
+{
+    struct ctx_create_resource_reply reply;
+    AUTO_FDSET struct fdset fds = { 0 };
+    int r;
+
     r = recv_reply(context->fd, &context->owed, &reply, sizeof(reply), &fds, deadline);
     if (r == -EPROTO) {
         context_break(context);
@@ -654,6 +700,56 @@ int cordon_blob_create(struct cordon_context *context, uint32_t res_id, uint64_t
     if (r == -ETIMEDOUT || r == -EPROTO) {
         /* It may exist over there, or yet come to: it must not stay. */
         (void)cordon_resource_destroy(context, res_id);
+    }
+    return r;
+}
+
+int cordon_blob_create(struct cordon_context *context, uint32_t res_id, uint64_t blob_id,
+                       uint64_t size, uint32_t flags, struct cordon_blob *ret_blob)
+{
+    uint64_t deadline = deadline_in(context->server, -1);
+    int r;
+
+    r = blob_request(context, res_id, blob_id, size, flags);
+    if (r < 0) {
+        return r;
+    }
+    return blob_answer(context, res_id, size, deadline, ret_blob);
+}
+
+int cordon_blob_begin(struct cordon_context *context, uint32_t res_id, uint64_t blob_id,
+                      uint64_t size, uint32_t flags)
+{
+    int r;
+
+    r = blob_request(context, res_id, blob_id, size, flags);
+    if (r < 0) {
+        return r;
+    }
+    context->begun_id = res_id;
+    context->begun_size = size;
+    return 0;
+}
+
+int cordon_blob_finish(struct cordon_context *context, struct cordon_blob *ret_blob)
+{
+    uint32_t res_id = context->begun_id;
+    int r;
+
+    if (res_id == 0) {
+        return -EINVAL;
+    }
+    r = wait_for(context->fd, POLLIN, 0);
+    if (r < 0) {
+        return r == -ETIMEDOUT ? -EAGAIN : r;
+    }
+    context->begun_id = 0;
+    r = blob_answer(context, res_id, context->begun_size, 0, ret_blob);
+    if (r == -ETIMEDOUT) {
+        /* What was there were late answers to earlier requests: this one is still to come. */
+        context->owed--;
+        context->begun_id = res_id;
+        return -EAGAIN;
     }
     return r;
 }
@@ -688,6 +784,17 @@ size_t cordon_submit_max(const struct cordon_context *context)
     return context->submit_max;
 }
 
+static int keep_tail(struct cordon_context *context, const struct iovec *tail)
+{
+    context->tail = malloc(tail->iov_len);
+    if (!context->tail) {
+        return -ENOMEM;
+    }
+    memcpy(context->tail, tail->iov_base, tail->iov_len);
+    context->tail_size = tail->iov_len;
+    return 0;
+}
+
 int cordon_submit(struct cordon_context *context, const void *commands, size_t size)
 {
     static const uint8_t zeros[CTX_SUBMIT_INLINE];
@@ -699,7 +806,6 @@ int cordon_submit(struct cordon_context *context, const void *commands, size_t s
         { .iov_base = (void *)zeros, .iov_len = CTX_SUBMIT_INLINE - first },
     };
     struct iovec tail = { .iov_base = (uint8_t *)commands + first, .iov_len = size - first };
-    uint64_t deadline = deadline_in(context->server, -1);
     int r;
 
     if (size == 0 || size % 4 != 0) {
@@ -708,14 +814,18 @@ int cordon_submit(struct cordon_context *context, const void *commands, size_t s
     if (size > context->submit_max) {
         return -EMSGSIZE;
     }
-    if (context->broken) {
-        return -EPIPE;
+    r = cordon_context_flush(context);
+    if (r < 0) {
+        return r;
     }
-    r = send_by(context->fd, iov, ARRAY_SIZE(iov), NULL, 0, deadline);
+    r = context_sendv(context, iov, ARRAY_SIZE(iov), NULL, 0);
     if (r < 0 || tail.iov_len == 0) {
         return r;
     }
-    r = send_by(context->fd, &tail, 1, NULL, 0, deadline);
+    r = context_sendv(context, &tail, 1, NULL, 0);
+    if (r == -EAGAIN) {
+        r = keep_tail(context, &tail);
+    }
     if (r < 0) {
         context_break(context);
     }

@@ -138,6 +138,22 @@ void cordon_context_fence_drain(struct cordon_context *context);
 int cordon_fence_wait(struct cordon_context *context, uint32_t ring_idx, uint32_t seqno,
                       int timeout_ms);
 
+/* ---- for event loops ----------------------------------------------------------------------- */
+
+/* With wait off, no call on this context but cordon_blob_create and cordon_fence_wait waits for
+ * the worker: it gives -EAGAIN, and nothing was sent. Try again when cordon_context_fd is
+ * writable. A submission that was taken may be kept in part; the next call sends the rest first,
+ * and so does cordon_context_flush. */
+void cordon_context_set_wait(struct cordon_context *context, bool wait);
+/* 0: nothing is kept; -EAGAIN; -EPIPE. */
+int cordon_context_flush(struct cordon_context *context);
+
+/* cordon_blob_create in two steps, for one blob at a time (-EBUSY). begin sends the request;
+ * finish takes the answer: -EAGAIN until there is one, which makes cordon_context_fd readable. */
+int cordon_blob_begin(struct cordon_context *context, uint32_t res_id, uint64_t blob_id,
+                      uint64_t size, uint32_t flags);
+int cordon_blob_finish(struct cordon_context *context, struct cordon_blob *ret_blob);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
