@@ -91,9 +91,9 @@ void context_fatal(struct context *ctx, const char *fmt, ...)
         va_end(args);
         atomic_store_explicit(&ctx->fatal, true, memory_order_seq_cst);
     }
-    /* The server can read the page when we are gone. */
+    /* The server reads the page when we are gone, and tells it once, with the last commands. */
     recorder_reason(ctx->recorder, ctx->why);
-    log_error("%s; context ended", ctx->why);
+    log_debug("%s; ending", ctx->why);
     rings_fatal(ctx);
     wake_main(ctx);
 }

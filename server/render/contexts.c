@@ -171,8 +171,12 @@ static void on_served_dead(struct contexts *c, struct worker *w, const struct ob
         return;
     }
     c->stats.lost++;
-    log_named(LOG_LEVEL_ERROR, ctx->id, ctx->name, "worker %u %s; the context is lost", w->number,
-              text);
+    if (obituary_is_verdict(o)) {
+        log_named(LOG_LEVEL_ERROR, ctx->id, ctx->name, "%s; the context is lost", text);
+    } else {
+        log_named(LOG_LEVEL_ERROR, ctx->id, ctx->name, "worker %u %s; the context is lost",
+                  w->number, text);
+    }
     give_to_ghost(c, ctx, true, &w->estate);
 }
 

@@ -45,6 +45,11 @@ bool obituary_is_peaceful(const struct obituary *o)
     return !o->why && ((o->code == CLD_EXITED && o->status == 0) || o->killed_by_us);
 }
 
+bool obituary_is_verdict(const struct obituary *o)
+{
+    return o->served && !o->why && o->code == CLD_EXITED && o->status == WORKER_EXIT_CONTEXT;
+}
+
 static const char *stage(int exit_code)
 {
     switch (exit_code) {
@@ -81,7 +86,9 @@ static const char *stage(int exit_code)
 
 static void append_cause(const struct obituary *o, char *text, size_t size)
 {
-    if (o->code == CLD_EXITED) {
+    if (obituary_is_verdict(o)) {
+        append(text, size, "the context failed");
+    } else if (o->code == CLD_EXITED) {
         const char *where = o->served ? NULL : stage(o->status);
 
         append(text, size, "exited with status %d", o->status);
@@ -124,15 +131,19 @@ static void copy_text(char *ret, size_t size, const char *text, size_t text_size
     ret[n] = '\0';
 }
 
-static void append_reason(const struct worker_record *record, char *text, size_t size)
+/* A worker that ended its context itself says why; that is the news then, and comes first. */
+static bool append_reason(const struct obituary *o, const struct worker_record *record, char *text,
+                          size_t size)
 {
     char copy[sizeof(record->reason)], reason[sizeof(record->reason)];
 
     memcpy(copy, record->reason, sizeof(copy));
     copy_text(reason, sizeof(reason), copy, sizeof(copy));
-    if (reason[0]) {
-        append(text, size, "; its own words: %s", reason);
+    if (!reason[0]) {
+        return false;
     }
+    append(text, size, obituary_is_verdict(o) ? "%s" : "; its own words: %s", reason);
+    return true;
 }
 
 static void append_lane(const struct obituary *o, const struct recorder_lane *lane, char *text,
@@ -143,18 +154,19 @@ static void append_lane(const struct obituary *o, const struct recorder_lane *la
     uint64_t n = MIN(commands, WORKER_RECORD_LAST);
 
     if (what == 0) {
-        append(text, size, "; on the context stream %" PRIu64 ", newest first:", commands);
+        append(text, size, "; last on the context stream:");
     } else {
-        append(text, size, "; on ring %" PRIu32 " %" PRIu64 ", newest first:", what, commands);
+        append(text, size, "; last on ring %" PRIu32 ":", what);
     }
     for (uint64_t i = 1; i <= n; i++) {
         uint32_t number = atomic_load_explicit(&lane->last[(commands - i) % WORKER_RECORD_LAST],
                                                memory_order_relaxed);
         const char *name = o->command_name ? o->command_name(number) : NULL;
 
-        append(text, size, " %" PRIu32, number);
         if (name) {
             append(text, size, " %s", name);
+        } else {
+            append(text, size, " %" PRIu32, number);
         }
         append(text, size, "%s", i < n ? "," : "");
     }
@@ -170,16 +182,23 @@ void obituary_text(const struct obituary *o, const struct worker_record *record,
         return;
     }
     text[0] = '\0';
-    append_cause(o, text, size);
     if (!record) {
+        append_cause(o, text, size);
         return;
     }
-    append_reason(record, text, size);
+    if (obituary_is_verdict(o)) {
+        if (!append_reason(o, record, text, size)) {
+            append_cause(o, text, size);
+        }
+    } else {
+        append_cause(o, text, size);
+        append_reason(o, record, text, size);
+    }
     record_count(record, &counts);
     if (!o->served || counts.commands == 0) {
         return;
     }
-    append(text, size, "; %" PRIu64 " commands", counts.commands);
+    append(text, size, "; after %" PRIu64 " commands", counts.commands);
     for (size_t i = 0; i < WORKER_RECORD_LANES && told < LANES_TOLD; i++) {
         const struct recorder_lane *lane = &record->lanes[i];
 

@@ -32,8 +32,11 @@ void record_count(const struct worker_record *record, struct record_counts *ret)
 
 /* An orderly end: exit code 0, or a kill that nobody needs to hear of. */
 bool obituary_is_peaceful(const struct obituary *o);
+/* The worker itself found its context broken and left its reason in the record page. */
+bool obituary_is_verdict(const struct obituary *o);
 
-/* "killed by SIGSEGV (its own words: ...) after 1203 commands; last on the context stream: ..." */
+/* "killed by SIGSEGV; after 1203 commands; last on the context stream: vkCmdDraw, ..."; a verdict
+ * starts with the worker's reason instead. Commands newest first. */
 void obituary_text(const struct obituary *o, const struct worker_record *record, char *text,
                    size_t size);
 

@@ -13,7 +13,9 @@ import wire
 INSTANCE, PHYSICAL, DEVICE, QUEUE = 1, 2, 3, 4
 FIRST_FREE = 16  # ids below are taken by the standard objects
 
-SERVER = os.environ.get("CORDON_SERVER", "build/release/server/render/cordon-render-server")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SERVER = os.environ.get("CORDON_SERVER", os.path.join(
+    ROOT, "build/release/server/render/cordon-render-server"))
 ARGUMENTS = os.environ.get("CORDON_SERVER_ARGUMENTS", "").split()
 LAVAPIPE = "/usr/share/vulkan/icd.d/lvp_icd.json"
 

@@ -213,8 +213,12 @@ class Context:
         self.close()
 
     def close(self):
+        """Harmless when done before."""
+        if self.event_fd < 0:
+            return
         self.sock.close()
         os.close(self.event_fd)
+        self.event_fd = -1
         self.words.close()
         for mapping in self.maps.values():
             mapping.close()

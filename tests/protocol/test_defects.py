@@ -90,7 +90,7 @@ class Decoding(harness.ProtocolTest):
         context.submit(wire.command(wire.GET_ACCELERATION_STRUCTURE_BUILD_SIZES, wire.u64(DEVICE),
                                     wire.u32(1), info, wire.u64(1) + wire.u32(12), wire.PRESENT
                                     + wire.u32(1000150020) + wire.NO_CHAIN))
-        self.assert_ends(context, "vkGetAccelerationStructureBuildSizesKHR", "geometry")
+        self.assert_ends(context, "vkGetAccelerationStructureBuildSizesKHR", "selector")
 
     def test_05_blob_beyond_the_stream(self):
         for size in (64, 2**32, 2**63, 2**64 - 8, 2**64 - 1):
@@ -209,7 +209,6 @@ class OutputBlobs(harness.ProtocolTest):
         for first, count, size, stride, flags in (
                 (0, 4, 16, 8, 1),          # 4 x 8 bytes into 16
                 (0, 4, 32, 1 << 60, 1),    # stride runs away
-                (0, 4, 8, 0, 1),           # stride 0 with several queries
                 (3, 2, 64, 16, 1),         # queries 3 and 4 of a pool of 4
                 (0xFFFFFFFF, 2, 64, 16, 1)):
             context = self.device(self.context())
