@@ -26,7 +26,8 @@ typedef _Atomic(struct object *) slot_t;
 
 struct object_table {
     uint64_t mask;
-    uint64_t used; /* slots that are not NULL; under the lock */
+    uint64_t used;      /* slots that are not NULL; under the lock */
+    uint64_t displaced; /* objects that are not at their own slot; under the lock */
     struct object_table *retired_next;
     uint64_t retired_at;
     slot_t slots[];
@@ -264,6 +265,16 @@ static slot_t *table_place(struct object_table *table, uint64_t id)
     }
 }
 
+static void slot_set(struct object_table *table, slot_t *slot, struct object *o)
+{
+    if (!atomic_load_explicit(slot, memory_order_relaxed)) {
+        table->used++;
+    }
+    table->displaced += slot != &table->slots[o->id & table->mask];
+    /* Pairs with the acquire load in objects_find_any(): the object is complete. */
+    atomic_store_explicit(slot, o, memory_order_release);
+}
+
 /* Replaces the table by one that is at most a quarter full. */
 static int table_replace(struct objects *t)
 {
@@ -283,8 +294,7 @@ static int table_replace(struct objects *t)
         struct object *o = atomic_load_explicit(&old->slots[i], memory_order_relaxed);
 
         if (o && o != &tombstone) {
-            atomic_store_explicit(table_place(table, o->id), o, memory_order_relaxed);
-            table->used++;
+            slot_set(table, table_place(table, o->id), o);
         }
     }
     atomic_store_explicit(&t->table, table, memory_order_release);
@@ -299,7 +309,6 @@ static int table_replace(struct objects *t)
 static int insert_locked(struct objects *t, struct object *o)
 {
     struct object_table *table = atomic_load_explicit(&t->table, memory_order_relaxed);
-    slot_t *slot;
     int r;
 
     if (o->parent && o->parent->retired_at != 0) {
@@ -318,16 +327,11 @@ static int insert_locked(struct objects *t, struct object *o)
         }
         table = atomic_load_explicit(&t->table, memory_order_relaxed);
     }
-    slot = table_place(table, o->id);
-    if (!atomic_load_explicit(slot, memory_order_relaxed)) {
-        table->used++;
-    }
     if (o->parent) {
         list_append(&o->parent->children, &o->sibling);
     }
     t->count++;
-    /* Pairs with the acquire load in objects_find_any(): the object is complete. */
-    atomic_store_explicit(slot, o, memory_order_release);
+    slot_set(table, table_place(table, o->id), o);
     return 0;
 }
 
@@ -350,30 +354,22 @@ int objects_insert(struct objects *t, struct object *o)
 
 /* ---- removal ---------------------------------------------------------------------------- */
 
-/* Empties the object's slot: NULL where the probe ends behind it anyway, so that a table whose
- * ids only rise does not fill up with tombstones. */
+/* Empties the object's slot. No tombstone is needed where no probe passes: when every object is
+ * at its own slot, as with dense ids, or when the next slot ends the probe anyway. */
 static void slot_clear(struct object_table *table, const struct object *o)
 {
     uint64_t i = o->id;
-    struct object *clear;
+    bool passed;
 
     while (atomic_load_explicit(&table->slots[i & table->mask], memory_order_relaxed) != o) {
         i++;
     }
-    clear = atomic_load_explicit(&table->slots[(i + 1) & table->mask], memory_order_relaxed)
-                ? &tombstone
-                : NULL;
-    atomic_store_explicit(&table->slots[i & table->mask], clear, memory_order_release);
-    if (clear) {
-        return;
-    }
-    table->used--;
-    for (i--;
-         atomic_load_explicit(&table->slots[i & table->mask], memory_order_relaxed) == &tombstone;
-         i--) {
-        atomic_store_explicit(&table->slots[i & table->mask], NULL, memory_order_release);
-        table->used--;
-    }
+    passed = table->displaced != 0 &&
+             atomic_load_explicit(&table->slots[(i + 1) & table->mask], memory_order_relaxed);
+    table->displaced -= ((i ^ o->id) & table->mask) != 0;
+    table->used -= !passed;
+    atomic_store_explicit(&table->slots[i & table->mask], passed ? &tombstone : NULL,
+                          memory_order_release);
 }
 
 struct gone_list {

@@ -53,13 +53,14 @@ static struct resource *find_locked(struct resources *t, uint32_t id)
     return NULL;
 }
 
-/* Takes own_fd. Maps and accounts shm, whose file has at least `size` bytes for ever. */
+/* Takes own_fd. Maps and accounts shm, whose file has at least `size` bytes for ever. What backs
+ * an exported VkDeviceMemory is not for streams, so it is not mapped here whatever its kind. */
 static int resource_add(struct resources *t, uint32_t id, enum resource_kind kind, int own_fd,
                         uint64_t size, bool exported_memory)
 {
     AUTO_CLOSE int fd = own_fd;
     AUTO_FREE struct resource *r = calloc(1, sizeof(*r));
-    bool shm = kind == RESOURCE_SHM;
+    bool shm = kind == RESOURCE_SHM && !exported_memory;
     void *map = NULL;
     LOCK_SCOPE(&t->lock);
 
@@ -134,7 +135,7 @@ int resources_import(struct resources *t, uint32_t id, enum resource_kind kind, 
 {
     AUTO_CLOSE int fd = own_fd;
 
-    if (kind == RESOURCE_SHM) {
+    if (kind == RESOURCE_SHM && !exported_memory) {
         int seals = fcntl(fd, F_GET_SEALS);
         struct stat st;
 

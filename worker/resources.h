@@ -24,7 +24,7 @@ struct resource {
     enum resource_kind kind;
     int fd;        /* owned */
     uint64_t size; /* usable bytes; shm: never more than the file has, which cannot shrink */
-    void *map;     /* shm only: `size` bytes, read-write, shared with the guest */
+    void *map;     /* shm that is no exported memory: `size` bytes, read-write, the guest's too */
     /* For an exported VkDeviceMemory that the same context may import again by resource id. */
     bool exported_memory;
     _Atomic bool removed; /* its id is gone: nothing new may start to use it */

@@ -154,7 +154,7 @@ static void long_reasons_are_cut(void **state)
     text[sizeof(text) - 1] = '\0';
     d->command = FAKE_VERSION;
     decoder_fail(d, "%s", text);
-    assert_int_equal(strlen(d->why), sizeof(d->why) - 1 - strlen("x"));
+    assert_int_equal(strlen(d->why), sizeof(d->why) - 1);
 }
 
 static void memory_has_a_cap(void **state)
@@ -226,13 +226,14 @@ static void blobs_are_in_place_and_padded(void **state)
 {
     struct decoder *d = decoder_of(state);
     const uint8_t bytes[12] = { 1, 2, 3, 4, 5, 0, 0, 0, 9, 0, 0, 0 };
+    volatile uint64_t too_much = 13;
 
     d->pos = bytes;
     d->end = bytes + sizeof(bytes);
     assert_ptr_equal(decode_bytes(d, 5), bytes);
     assert_int_equal(decode_u32(d), 9);
     d->pos = bytes;
-    assert_null(decode_bytes(d, 13));
+    assert_null(decode_bytes(d, too_much));
     assert_true(d->failed);
 }
 

@@ -1,12 +1,12 @@
 /* Readers without locks against writers. Meant for the thread sanitizer and the address
  * sanitizer: what is read here must never be freed memory. No cmocka assertion off the main
  * thread: threads count, the main thread asserts. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <cmocka.h>

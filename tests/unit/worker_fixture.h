@@ -40,7 +40,8 @@ void put_u64(struct bytes *b, uint64_t v);
 #define FAKE_FIND 2u      /* u64 id: a VkBuffer */
 #define FAKE_CHAIN_END 3u /* refused */
 #define FAKE_SLEEP 4u     /* u32 microseconds */
-#define FAKE_VERSION 137u /* u64 present; reply: u32 command, i32 0, u64 1, u32 FAKE_VERSION_ANSWER */
+#define FAKE_VERSION \
+    137u /* u64 present; reply: u32 command, i32 0, u64 1, u32 FAKE_VERSION_ANSWER */
 #define FAKE_VERSION_ANSWER 0x00404157u
 #define FAKE_VERSION_REPLY_SIZE 20u
 void put_version(struct bytes *b, bool reply);
