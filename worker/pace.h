@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 struct pace_rules {
-    uint32_t spin_ns;        /* look without sleeping for this long */
-    bool yield;              /* give the processor away between two looks of that phase */
-    uint32_t first_sleep_ns; /* then sleep this long, ... */
-    uint32_t growth_percent; /* ... then this share of the time waited so far, ... */
+    uint32_t look_ns;        /* look again at once until this much time has passed, ... */
+    uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
+    uint32_t first_sleep_ns; /* then sleep this long at least, ... */
+    uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
     uint32_t last_sleep_ns;  /* ... but no longer than this */
 };
 
@@ -25,13 +25,14 @@ void pace_init(unsigned n_cpus);
 struct pace {
     const struct pace_rules *rules;
     uint64_t begin_ns, limit_ns;
-    uint64_t sleep_ns; /* what pace_wait will do: 0 = look again at once */
+    bool yield;        /* what pace_wait will do: */
+    uint64_t sleep_ns; /* 0 = look again at once, or yield */
 };
 
 void pace_start(struct pace *p, const struct pace_rules *rules, uint64_t limit_ns);
 /* Decides the next step; false when the limit is reached. */
 bool pace_next(struct pace *p);
-/* The pure part: the step after `waited_ns`. */
+/* The pure part: how long to sleep after `waited_ns`. */
 uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns);
 void pace_wait(const struct pace *p);
 

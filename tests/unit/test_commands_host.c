@@ -188,7 +188,8 @@ static void get_queue(struct host *h, uint64_t device, uint64_t id, uint32_t rin
         .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_TIMELINE_INFO_MESA,
         .ringIdx = ring_idx,
     };
-    VkDeviceQueueInfo2 info = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2, .pNext = &timeline };
+    VkDeviceQueueInfo2 info = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2,
+                                .pNext = &timeline };
     struct wire_vkGetDeviceQueue2 c = {
         .device_obj = object_of(h, device),
         .pQueueInfo = &info,
@@ -212,7 +213,7 @@ static int setup(void **state)
     h->log_fd = memfd_create("log", MFD_CLOEXEC);
     log_to_fd(h->log_fd);
     h->vulkan.validate = has_layer();
-    if (vulkan_open(&h->vulkan, why, sizeof(why)) < 0) {
+    if (vulkan_open(&h->vulkan, NULL, why, sizeof(why)) < 0) {
         print_message("skipped: %s\n", why);
         free(h);
         *state = NULL;
@@ -433,8 +434,8 @@ static VkCommandBuffer record_copy(struct host *h, VkBuffer from, VkBuffer to, V
     VkCommandBuffer buffer;
     struct object *o;
 
-    assert_int_equal(
-        h->vk->CreateCommandPool(h->vk->device, &pool_info, NULL, &info.commandPool), VK_SUCCESS);
+    assert_int_equal(h->vk->CreateCommandPool(h->vk->device, &pool_info, NULL, &info.commandPool),
+                     VK_SUCCESS);
     o = insert(h, VK_OBJECT_TYPE_COMMAND_POOL, (uint64_t)info.commandPool);
     assert_int_equal(objects_insert(&h->ctx.objects, o), 0);
     assert_int_equal(h->vk->AllocateCommandBuffers(h->vk->device, &info, &buffer), VK_SUCCESS);
@@ -475,10 +476,10 @@ static VkResult wait_fence(struct host *h, VkFence fence, uint64_t timeout)
     return c.ret;
 }
 
-#define HOST(state)                                                                                \
-    struct host *h = *(state);                                                                     \
-    if (!h) {                                                                                      \
-        skip();                                                                                    \
+#define HOST(state)            \
+    struct host *h = *(state); \
+    if (!h) {                  \
+        skip();                \
     }
 
 /* ---- tests --------------------------------------------------------------------------------- */
@@ -611,9 +612,9 @@ static void memory_is_exported_once_and_with_its_size(void **state)
 
     assert_int_equal(memory_export(&h->ctx, memory->id, 4096, BLOB_MAPPABLE, &blob), -EINVAL);
     assert_int_equal(memory_export(&h->ctx, memory->id, 12288, BLOB_MAPPABLE, &blob), -EINVAL);
-    assert_int_equal(
-        memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE | BLOB_CROSS_DEVICE, &blob),
-        -ENOTSUP);
+    assert_int_equal(memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE | BLOB_CROSS_DEVICE,
+                                   &blob),
+                     -ENOTSUP);
     p = map_blob(h, memory, 8192);
     assert_int_equal(memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE, &blob), -EALREADY);
     assert_int_equal(memory_export(&h->ctx, 999999, 8192, BLOB_MAPPABLE, &blob), -ENOENT);
@@ -653,8 +654,7 @@ static void exported_memory_can_come_back_as_a_resource(void **state)
     VkResult result;
 
     assert_int_equal(memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE, &blob), 0);
-    assert_int_equal(
-        resources_import(&h->ctx.resources, 5, RESOURCE_SHM, blob.fd, 8192, true), 0);
+    assert_int_equal(resources_import(&h->ctx.resources, 5, RESOURCE_SHM, blob.fd, 8192, true), 0);
     cmd_vkGetMemoryResourcePropertiesMESA(command(h), &c);
     assert_int_equal(c.ret, VK_SUCCESS);
     assert_int_equal(properties.memoryTypeBits, h->dev->backings.host_pointer_types);
@@ -692,14 +692,18 @@ static void images_of_all_kinds_can_be_bound(void **state)
 {
     HOST(state);
     VkImageCreateInfo infos[] = {
-        { .format = VK_FORMAT_R8G8B8A8_UNORM, .tiling = VK_IMAGE_TILING_OPTIMAL,
+        { .format = VK_FORMAT_R8G8B8A8_UNORM,
+          .tiling = VK_IMAGE_TILING_OPTIMAL,
           .usage = VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT },
-        { .format = VK_FORMAT_R8G8B8A8_UNORM, .tiling = VK_IMAGE_TILING_LINEAR,
+        { .format = VK_FORMAT_R8G8B8A8_UNORM,
+          .tiling = VK_IMAGE_TILING_LINEAR,
           .usage = VK_IMAGE_USAGE_TRANSFER_SRC_BIT },
-        { .format = VK_FORMAT_D32_SFLOAT, .tiling = VK_IMAGE_TILING_OPTIMAL,
+        { .format = VK_FORMAT_D32_SFLOAT,
+          .tiling = VK_IMAGE_TILING_OPTIMAL,
           .usage = VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT |
                    VK_IMAGE_USAGE_TRANSIENT_ATTACHMENT_BIT },
-        { .format = VK_FORMAT_BC1_RGB_UNORM_BLOCK, .tiling = VK_IMAGE_TILING_OPTIMAL,
+        { .format = VK_FORMAT_BC1_RGB_UNORM_BLOCK,
+          .tiling = VK_IMAGE_TILING_OPTIMAL,
           .usage = VK_IMAGE_USAGE_SAMPLED_BIT },
     };
 

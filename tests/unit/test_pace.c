@@ -8,7 +8,8 @@
 #include "worker/pace.h"
 
 static const struct pace_rules rules = {
-    .spin_ns = 10000,
+    .look_ns = 4000,
+    .yield_ns = 10000,
     .first_sleep_ns = 8000,
     .growth_percent = 50,
     .last_sleep_ns = 100000,
@@ -47,7 +48,7 @@ static void a_silent_ring_costs_little(void **state)
         sleeps += ns != 0;
         waited += ns ? ns : 1000;
     }
-    assert_true(sleeps <= 10);
+    assert_true(sleeps <= 6);
     assert_true(pace_sleep_ns(&pace_ring, 10000000000u, UINT64_MAX) >= 1000000);
 }
 
@@ -58,9 +59,9 @@ static void patience_ends(void **state)
 
     (void)state;
     pace_init(2);
-    assert_true(pace_ring.yield);
+    assert_true(pace_ring.yield_ns > pace_ring.look_ns);
     pace_init(8);
-    assert_false(pace_ring.yield);
+    assert_true(pace_ring.yield_ns < pace_ring.look_ns);
     pace_start(&p, &pace_ring, 2000000);
     while (pace_next(&p)) {
         pace_wait(&p);
