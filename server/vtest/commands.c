@@ -48,13 +48,13 @@ static void answer(struct client *c, const uint32_t *payload, uint32_t n_words)
 
 static int create_renderer(struct client *c, const char **ret_why)
 {
-    size_t n = MIN(strnlen((const char *)c->payload, c->request.size), sizeof(c->name) - 1);
+    size_t most = MIN(c->request.size, sizeof(c->name) - 1), n;
 
     if (c->named) {
         return refuse(ret_why, "sent twice");
     }
-    for (size_t i = 0; i < n; i++) {
-        c->name[i] = c->payload[i] >= ' ' && c->payload[i] <= '~' ? (char)c->payload[i] : '?';
+    for (n = 0; n < most && c->payload[n]; n++) {
+        c->name[n] = c->payload[n] >= ' ' && c->payload[n] <= '~' ? (char)c->payload[n] : '?';
     }
     c->name[n] = '\0';
     c->named = true;
