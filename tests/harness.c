@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,10 +72,29 @@ void harness_deadline(unsigned seconds)
     alarm(seconds);
 }
 
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+/* A sanitizer may start a helper thread along with the first of ours, and that is no leak. */
+static void settle_threads(void)
+{
+    static bool settled;
+    pthread_t thread;
+
+    if (!settled && pthread_create(&thread, NULL, do_nothing, NULL) == 0) {
+        pthread_join(thread, NULL);
+        usleep(SETTLE_US);
+        settled = true;
+    }
+}
+
 int harness_setup(void **state)
 {
     (void)state;
     harness_fault_off();
+    settle_threads();
     harness.fds = count_fds();
     harness.threads = count_threads();
     harness_deadline(HARNESS_DEADLINE_S);

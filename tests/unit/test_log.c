@@ -35,6 +35,9 @@ static void end(void)
     close(log_pipe[1]);
 }
 
+/* A literal, with whatever NULs it holds. */
+#define FEED(relay, literal) log_relay_feed((relay), (literal), sizeof(literal) - 1)
+
 static int count(const char *haystack, const char *needle)
 {
     int n = 0;
@@ -169,15 +172,15 @@ static void relayed_lines_get_their_context(void **state)
     (void)state;
     begin();
     log_relay_init(&r);
-    log_relay_feed(&r, "<6>warm\n", 8);
+    FEED(&r, "<6>warm\n");
     assert_string_equal(logged(), "info  warm\n");
     log_relay_set_context(&r, 7, "vkcube");
-    log_relay_feed(&r, "<3>bad", 6);
+    FEED(&r, "<3>bad");
     assert_string_equal(logged(), "");
-    log_relay_feed(&r, " ring\n<7>hidden\nplain\n\n", 24);
+    FEED(&r, " ring\n<7>hidden\nplain\n\n");
     assert_string_equal(logged(), "error  ctx=7 \"vkcube\"  bad ring\n"
                                   "info  ctx=7 \"vkcube\"  plain\n");
-    log_relay_feed(&r, "<4>unfinished", 13);
+    FEED(&r, "<4>unfinished");
     log_relay_end(&r);
     assert_string_equal(logged(), "warn  ctx=7 \"vkcube\"  unfinished\n");
     log_relay_end(&r);
@@ -215,7 +218,7 @@ static void relay_refuses_unknown_levels_and_says_so(void **state)
     (void)state;
     begin();
     log_relay_init(&r);
-    log_relay_feed(&r, "<0>a\n<9>b\n<x>c\n<33>d\n<\n<3\n", 28);
+    FEED(&r, "<0>a\n<9>b\n<x>c\n<33>d\n<\n<3\n");
     assert_string_equal(logged(), "");
     log_relay_end(&r);
     assert_string_equal(logged(),
@@ -235,15 +238,15 @@ static void relay_bounds_lines_and_their_number(void **state)
     memset(big, 'x', sizeof(big));
     log_relay_feed(&r, big, sizeof(big));
     log_relay_feed(&r, big, sizeof(big));
-    log_relay_feed(&r, "\n", 1);
+    FEED(&r, "\n");
     got = logged();
     assert_int_equal(count(got, "\n"), 1);
     assert_int_equal(count(got, "x"), LOG_RELAY_LINE_MAX);
     assert_int_equal(count(got, "...\n"), 1);
-    log_relay_feed(&r, "<3>a\0b\033\n", 9);
+    FEED(&r, "<3>a\0b\033\n");
     assert_string_equal(logged(), "error  a?b\\x1b\n");
     for (int i = 0; i < 1000; i++) {
-        log_relay_feed(&r, "<3>flood\n", 9);
+        FEED(&r, "<3>flood\n");
     }
     assert_in_range(count(logged(), "flood"), 100, 300);
     log_relay_end(&r);
