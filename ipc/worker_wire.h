@@ -25,6 +25,14 @@ enum worker_fd {
     WORKER_FD_COUNT = 5,
 };
 
+/* Exit codes of a worker, besides those of enum sandbox_exit (policy/sandbox.h). */
+enum worker_exit {
+    WORKER_EXIT_OK = 0,       /* its context or its server ended */
+    WORKER_EXIT_USAGE = 2,    /* not started by the server */
+    WORKER_EXIT_CONTEXT = 70, /* its context failed: worker_record::reason says why */
+    WORKER_EXIT_INTERNAL = 71, /* the worker's own trouble: memory, threads, the control socket */
+};
+
 enum worker_op {
     WORKER_OP_READY = 1,    /* worker -> server: struct worker_ready; fds: seccomp listener if used */
     WORKER_OP_CONTEXT = 2,  /* server -> worker: struct worker_context; fd: the context socket */

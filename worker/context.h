@@ -27,7 +27,8 @@ struct context {
     char name[32];
     struct vulkan *vulkan;
     struct recorder *recorder;
-    int control_fd;
+    int control_fd; /* to the server; -1 in tests */
+    int wake_fd;    /* eventfd: tells the main thread of `fatal` and of a new monitor period */
 
     /* Each with its own lock. */
     struct objects objects;
@@ -37,16 +38,27 @@ struct context {
     /* The guest's instance: context-wide, set by vkCreateInstance under `lock`. */
     struct object *instance;
 
-    /* rings.c */
+    /* ring.c: changed by the context thread under the lock, walked by others under the lock. */
     pthread_mutex_t rings_lock;
     struct list rings;
     uint32_t n_rings, next_ring_number;
-    uint32_t monitor_period_us; /* smallest asked; 0 = none */
+
+    _Atomic uint32_t monitor_period_us; /* smallest asked; 0 = none */
 
     pthread_mutex_t lock;
     _Atomic bool fatal; /* sticky: no thread decodes any more */
-    struct decoder decoder; /* the context stream's; context thread only */
+    char why[320];      /* the reason, one line; set before `fatal`, then const */
+
+    /* Context thread only. */
+    struct decoder decoder; /* the context stream's */
 };
+
+/* Everything but the threads. `record` and `vulkan` outlive the context; control_fd is the
+ * caller's. Returns 0 or a negative errno; then nothing is left behind. */
+int context_init(struct context *ctx, uint32_t id, const char *name, struct recorder *recorder,
+                 struct vulkan *vulkan, int control_fd);
+/* All other threads of the context have ended, and with them its rings (rings_stop). */
+void context_fini(struct context *ctx);
 
 /* The context is over: logs one line with the reason (first caller wins), sets FATAL on every
  * ring, wakes every waiter. Any thread. */

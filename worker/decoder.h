@@ -41,6 +41,7 @@ struct decoder {
     /* The reader. */
     const uint8_t *pos, *end;
     bool failed;
+    bool cancelled; /* a wait in a handler was cut short: the rest must not run */
 
     /* The writer of the current command's reply (inside the window). */
     uint8_t *out, *out_end;
@@ -53,6 +54,12 @@ struct decoder {
     uint32_t command; /* number of the command being decoded, for messages */
     uint32_t flags;
     uint32_t nesting; /* > 0 inside vkExecuteCommandStreamsMESA */
+
+    /* cmd_stream.c: private copy of the stream being executed, kept from one to the next. */
+    uint8_t *stream;
+    size_t stream_size;
+    uint32_t stream_unused; /* executions since it was last too big to keep */
+    struct arena spare;     /* the arena of nested commands; empty until the first */
 
     /* Set at creation, then const. */
     struct context *ctx;
@@ -202,8 +209,15 @@ static inline uint64_t decode_handle(struct decoder *d, uint32_t type, const cha
 
 /* ---- replies ---------------------------------------------------------------------------- */
 
+/* Sets the window: [offset, offset + size) of a shared-memory resource; position 0. False and
+ * failed if it does not lie there. */
+bool reply_set(struct decoder *d, uint32_t resource_id, uint64_t offset, uint64_t size);
+/* Moves the position inside the window; false and failed if it is outside or none is set. */
+bool reply_seek(struct decoder *d, uint64_t position);
+/* Forgets the window. */
+void reply_unset(struct decoder *d);
 /* Opens the reply of the current command in the window: d->out .. d->out_end. False and failed
- * if no window is set. */
+ * if no window is set, or its resource was destroyed since. */
 bool reply_begin(struct decoder *d);
 /* Closes it: the window's position moves behind what was written (rounded up to 4). */
 void reply_end(struct decoder *d);
@@ -275,7 +289,8 @@ void decoder_fini(struct decoder *d);
 /*
  * Decodes and runs every command in [bytes, bytes + size), a private copy. After each command
  * `done(arg, consumed)` is told how many bytes from the start are behind us (may be NULL).
- * Returns 0 or -EPROTO; then d->why says what and the context must end.
+ * Returns 0; -EPROTO: d->why says what and the context must end; -ECANCELED: the context is over
+ * already.
  */
 int decoder_run(struct decoder *d, const void *bytes, size_t size,
                 void (*done)(void *arg, size_t consumed), void *arg);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct context;
+struct memory;
 
 /* virtio-gpu blob flags and map info, as on the render-server wire */
 #define BLOB_MAPPABLE 1u
@@ -30,5 +31,10 @@ struct memory_blob {
  * -EINVAL size or flags; -ENOTSUP no backing can do it. Context thread. */
 int memory_export(struct context *ctx, uint64_t memory_id, uint64_t size, uint32_t blob_flags,
                   struct memory_blob *ret_blob);
+
+/* Frees the host's memory, then what stands behind it. The struct itself goes with its object. */
+void memory_end(struct memory *m);
+/* object::data_free of device memory. NULL is fine. */
+void memory_free(void *data);
 
 #endif

@@ -28,10 +28,11 @@ struct object {
     struct object *parent; /* what ends it: pool, device, instance; NULL for the instance */
     const struct wire_procs *vk; /* the host's entry points for calls on it */
     void *data;                  /* private to the type's handlers: struct device, memory, queue */
+    void (*data_free)(void *data); /* NULL, or ends `data` when no thread can hold the object */
     struct list children;        /* under the table's lock */
     struct list sibling;         /* object::children of parent, under the table's lock */
     struct object *retired_next; /* reclamation list, under the table's lock */
-    uint64_t retired_at;
+    uint64_t retired_at; /* 0 while in the table or not yet in it */
 };
 
 /* A thread that may hold object pointers. One per decoder; lives in it. */
@@ -52,12 +53,14 @@ struct objects {
     struct object **retired_tail;
     struct object_table *retired_tables;
     uint64_t count, max; /* live objects; most allowed (limits.h) */
+    uint64_t n_retired;  /* out of sight, not yet freed; at most `max` too */
 };
 
 int objects_init(struct objects *t, uint64_t max);
 /* Frees every object without touching the host's; no reader may be left. */
 void objects_fini(struct objects *t);
 
+/* Any thread, for the reader's thread: it starts awake. */
 void objects_reader_add(struct objects *t, struct objects_reader *r);
 void objects_reader_remove(struct objects *t, struct objects_reader *r);
 
@@ -68,7 +71,7 @@ static inline void objects_quiesce(struct objects *t, struct objects_reader *r)
     atomic_store_explicit(&r->seen, atomic_load_explicit(&t->epoch, memory_order_acquire),
                           memory_order_release);
 }
-/* Before a long sleep (waiting for ring work) and after it. */
+/* Before a long sleep (waiting for ring work) and after it. Asleep, a thread may not look up. */
 void objects_sleep(struct objects *t, struct objects_reader *r);
 void objects_wake(struct objects *t, struct objects_reader *r);
 

@@ -23,6 +23,9 @@ int recorder_init(struct recorder *r, int own_fd);
 struct recorder_lane *recorder_lane_take(struct recorder *r, uint32_t what);
 void recorder_lane_give(struct recorder *r, struct recorder_lane *lane);
 
+/* The worker's last words, one line; cut if long. The first ones should win: see who calls. */
+void recorder_reason(struct recorder *r, const char *why);
+
 /* On the hot path: two relaxed stores. */
 static inline void recorder_note(struct recorder_lane *lane, uint32_t command)
 {

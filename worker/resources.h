@@ -22,23 +22,26 @@ enum resource_kind {
 struct resource {
     uint32_t id;
     enum resource_kind kind;
-    int fd;       /* owned; -1 only for our own shm after it was handed out */
-    uint64_t size; /* usable bytes; from fstat for shm */
-    void *map;    /* shm only: `size` bytes, read-write, shared with the guest */
+    int fd;        /* owned */
+    uint64_t size; /* usable bytes; shm: never more than the file has, which cannot shrink */
+    void *map;     /* shm that is no exported memory: `size` bytes, read-write, the guest's too */
     /* For an exported VkDeviceMemory that the same context may import again by resource id. */
     bool exported_memory;
+    _Atomic bool removed; /* its id is gone: nothing new may start to use it */
     _Atomic uint32_t refs;
-    struct list link; /* bucket of resources */
+    struct resources *table; /* where its bytes are accounted */
+    struct list link;        /* resources::buckets */
 };
 
 struct resources {
     pthread_mutex_t lock;
     struct list buckets[256];
-    uint32_t count, max;    /* limits.h */
-    uint64_t shm_bytes, max_shm_bytes;
+    uint32_t count, max;               /* limits.h; ids */
+    uint64_t shm_bytes, max_shm_bytes; /* mapped, whether the id is gone or not */
 };
 
 int resources_init(struct resources *t);
+/* Nobody may hold a reference any more. */
 void resources_fini(struct resources *t);
 
 /* New zeroed shared memory of exactly `size` bytes, mapped here. On success *ret_fd is a new
@@ -47,7 +50,8 @@ void resources_fini(struct resources *t);
 int resources_create_shm(struct resources *t, uint32_t id, uint64_t size, int *ret_fd);
 
 /* A resource from outside or an exported memory. Takes own_fd, success or not. Shm: sealed
- * against shrinking, or refused (-EPERM); mapped; size checked against fstat (-EINVAL). */
+ * against shrinking, or refused (-EPERM); mapped; size checked against fstat (-EINVAL).
+ * -EEXIST, -ENOSPC as above. */
 int resources_import(struct resources *t, uint32_t id, enum resource_kind kind, int own_fd,
                      uint64_t size, bool exported_memory);
 

@@ -3,6 +3,7 @@
 #define CORDON_WORKER_RING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct context;
@@ -42,6 +43,9 @@ int ring_wait_seqno(struct context *ctx, uint64_t id, uint64_t seqno);
 /* Called on the ring's own thread: blocks until a virtqueue seqno >= this was recorded. 0, or
  * -ECANCELED when the ring is being stopped. */
 int ring_wait_virtqueue_seqno(struct ring *r, uint64_t seqno);
+
+/* Its number in order of creation, from 1; for messages and the recorder. */
+uint32_t ring_number(const struct ring *r);
 
 /* True once the ring (or its context) is to stop: long waits in handlers end then. Cheap. */
 bool ring_stopping(const struct ring *r);

@@ -20,13 +20,18 @@ struct timelines {
     _Atomic uint32_t *words; /* shared with the VMM; write only. NULL before INIT */
     uint32_t n_words;
     int event_fd; /* -1: the VMM polls */
-    pthread_mutex_t lock;
+
+    pthread_mutex_t publish; /* keeps a word and its signal in order */
+    uint32_t last[TIMELINE_COUNT]; /* what each word holds, for the guest's VMM may write there */
+
+    pthread_mutex_t lock; /* held while a fence is submitted: a bound queue stays alive */
     struct queue *bound[TIMELINE_COUNT]; /* queue of each ring_idx, by vkGetDeviceQueue2 */
 };
 
 int timelines_init(struct timelines *t);
 void timelines_fini(struct timelines *t);
-/* INIT: takes own_words_fd (memfd, checked against size) and own_event_fd (-1 = none). */
+/* INIT: takes own_words_fd (memfd, checked against size) and own_event_fd (-1 = none). 0, or
+ * -EALREADY, -EINVAL (size), -EPERM (the memory could shrink under us) or another errno. */
 int timelines_open(struct timelines *t, int own_words_fd, uint64_t size, int own_event_fd);
 
 /* Publishes seqno on ring_idx if it is newer (wrapping compare), then signals. Any thread. */
@@ -37,7 +42,8 @@ int timeline_bind(struct timelines *t, uint32_t ring_idx, struct queue *q);
 void timeline_unbind(struct timelines *t, struct queue *q);
 
 /* SUBMIT_FENCE on the context thread: idx 0 retires at once; else queue_submit_fence (queue.h).
- * An idx that no queue is bound to retires at once too: there is nothing to wait for. */
+ * An idx that no queue is bound to retires at once too: there is nothing to wait for. 0, or
+ * -ERANGE (no such word), or what queue_submit_fence says. */
 int timeline_submit_fence(struct context *ctx, uint32_t ring_idx, uint32_t seqno);
 
 #endif

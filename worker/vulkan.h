@@ -3,6 +3,7 @@
 #define CORDON_WORKER_VULKAN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vulkan/vulkan_core.h>
@@ -16,11 +17,35 @@ struct vulkan {
     /* Given to every instance: the driver by pointer (VK_LUNARG_direct_driver_loading), so that
      * no manifest is searched after sealing. NULL when the loader found drivers by itself. */
     void *driver;
-    PFN_vkGetInstanceProcAddr driver_get_instance_proc_addr;
+    PFN_vkGetInstanceProcAddrLUNARG driver_get_instance_proc_addr;
     VkInstance warm_instance; /* kept: the loader and driver stay loaded */
     char device_name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     char policy[64]; /* overlay that fits the driver: "lavapipe", "radv", ... */
+    VkDriverId driver_id; /* the sandbox fits this driver alone */
     bool validate;   /* the Khronos validation layer is wanted in guest instances (tests) */
 };
+
+/*
+ * Loads the loader and the driver, and has them do once, while files can still be opened, what a
+ * guest will have them do later: an instance (kept), its devices, and one device made and
+ * destroyed where the driver is known to bear it. `policy`: the overlay that the worker will be
+ * confined by, so only its driver will do; NULL = that of the best device found. 0, or a negative
+ * errno and `why` says what a person can do. vulkan_close undoes it, also half of it.
+ */
+int vulkan_open(struct vulkan *v, const char *policy, char *why, size_t why_size);
+void vulkan_close(struct vulkan *v);
+
+/* Chains what makes every instance use the driver that was loaded by pointer: call before
+ * create_instance with storage that lives as long as the call. Does nothing when there is none;
+ * the caller enables VK_LUNARG_direct_driver_loading if v->driver is not NULL. */
+struct vulkan_direct {
+    VkDirectDriverLoadingInfoLUNARG info;
+    VkDirectDriverLoadingListLUNARG list;
+};
+void vulkan_chain_driver(const struct vulkan *v, VkInstanceCreateInfo *info,
+                         struct vulkan_direct *storage);
+
+/* The policy overlay for a driver, "" if there is none. */
+const char *vulkan_policy(VkDriverId id);
 
 #endif

@@ -1,5 +1,7 @@
 """docs/commands.md: every command of the protocol, and how it is served."""
 
+import re
+
 HOW = {
     "call": "decoded and passed to the host driver",
     "create": "host call; the object enters the table under the guest's id",
@@ -22,8 +24,8 @@ def commands_md(planner):
     out = [
         "# Commands of the Venus protocol, and how Cordon serves them",
         "",
-        "Written by `worker/venus/generate.py --docs`; `scripts` of the build compare it with what "
-        "the generator says. Not to be edited.",
+        "Written by `worker/venus/generate.py --docs`; a test compares it with what the generator "
+        "says. Not to be edited: `ninja update-commands-md` rewrites it.",
         "",
         f"Registry {version}; {len(schema.extensions)} extensions, {len(planner.plans)} commands "
         f"({len(serializable)} with a wire form), {len(schema.structs)} structures, "
@@ -51,7 +53,8 @@ def commands_md(planner):
             how += "; by hand: " + ", ".join(
                 {"prepare": "checks before the call",
                  "created": "notes on the new object"}[h] for h in plan.hooks)
-        origin = schema.origin.get(plan.name, "-")
+        origin = re.sub(r"VK_(?:[A-Z]+_)?VERSION_(\d)_(\d)", r"Vulkan \1.\2",
+                        schema.origin.get(plan.name, "-"))
         out.append(f"| {number} | {plan.name} | {plan.kind} | {how} | "
                    f"{plan.command.stream} | {origin} |")
     return "\n".join(out) + "\n"

@@ -218,12 +218,11 @@ def names_c(planner):
             results.append((value, name))
     text += _switch("wire_result_name", "int32_t result", sorted(results)) + "\n"
     stypes = {}
+    numbers = {**reg.enums.get("VkStructureType", {}), **planner.rules.stypes}
     for t in reg.types.values():
-        if t.category == "struct" and t.stype:
-            try:
-                stypes.setdefault(planner.stype_value(t.name), t.name)
-            except Exception:  # a structure of a disabled extension has no value
-                continue
+        # A structure of a disabled extension has no number.
+        if t.category == "struct" and t.stype in numbers:
+            stypes.setdefault(numbers[t.stype], t.name)
     text += _switch("wire_stype_name", "uint32_t stype",
                     [(f"{v}u", n) for v, n in sorted(stypes.items())])
     return text
@@ -232,7 +231,8 @@ def names_c(planner):
 # ---- extensions and capset
 
 
-def extensions_h(_planner):
+def extensions_h(planner):
+    have = "".join(f"#define WIRE_HAVE_{e} 1\n" for e in sorted(planner.schema.extensions))
     return banner("extensions of the protocol.") + guard("extensions.h", '''#include <stdbool.h>
 #include <stdint.h>
 
@@ -248,7 +248,9 @@ extern const struct wire_extension wire_extensions[WIRE_EXTENSION_COUNT]; /* by 
 
 /* NULL: not in the protocol. */
 const struct wire_extension *wire_extension_find(const char *name);
-'''.replace("{n}", str(len(_planner.schema.extensions))))
+
+/* Those that the registry of this build knows: what depends on another is not there. */
+{have}'''.replace("{n}", str(len(planner.schema.extensions))).replace("{have}", have))
 
 
 def extensions_c(planner):

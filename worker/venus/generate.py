@@ -11,6 +11,7 @@ import sys
 
 import emit_commands
 import emit_docs
+import emit_formats
 import emit_headers
 import emit_structs
 import registry
@@ -44,6 +45,8 @@ def outputs(planner):
         "commands.h": emit_commands.commands_h(planner),
         "extensions.c": emit_headers.extensions_c(planner),
         "extensions.h": emit_headers.extensions_h(planner),
+        "formats.c": emit_formats.formats_c(planner),
+        "formats.h": emit_formats.formats_h(planner),
         "links.h": emit_structs.links_h(planner),
         "mesa.h": emit_headers.mesa_h(planner),
         "names.c": emit_headers.names_c(planner),

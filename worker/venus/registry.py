@@ -79,6 +79,22 @@ class Block:
 
 
 @dataclass
+class Plane:
+    number: int  # of the single-plane format with the same texels
+    divide_x: int
+    divide_y: int
+
+
+@dataclass
+class Format:
+    name: str
+    number: int
+    size: int  # bytes of a texel block
+    extent: tuple  # texels in it: width, height, depth
+    planes: list
+
+
+@dataclass
 class Registry:
     version: tuple  # (major, minor, patch); (0, 0, 0) when the file does not say
     types: dict
@@ -87,6 +103,7 @@ class Registry:
     blocks: dict
     constants: dict
     enums: dict  # enum type -> {name: value}
+    formats: list
 
     def type_name(self, name):
         return self.aliases.get(name, name)
@@ -215,6 +232,26 @@ def _enum_value(e, ext_number):
     return None
 
 
+def _formats(file, root, numbers):
+    """Formats that have a number; those of other APIs or disabled extensions have none."""
+    formats = []
+    for e in root.iterfind("formats/format"):
+        name = e.get("name")
+        if name not in numbers:
+            continue
+        planes = []
+        for p in e.findall("plane"):
+            if p.get("compatible") not in numbers:
+                raise BadInput(file, name, f"plane format {p.get('compatible')} has no number")
+            planes.append(Plane(numbers[p.get("compatible")], int(p.get("widthDivisor")),
+                                int(p.get("heightDivisor"))))
+        extent = tuple(int(x) for x in (e.get("blockExtent") or "1,1,1").split(","))
+        if len(extent) != 3 or len(planes) > 3:
+            raise BadInput(file, name, "a block has three dimensions, an image at most three planes")
+        formats.append(Format(name, numbers[name], int(e.get("blockSize")), extent, planes))
+    return formats
+
+
 def _version(root):
     header = minor = None
     for t in root.iterfind("types/type"):
@@ -289,7 +326,8 @@ def parse(path, label=None):
         c.ret = aliases.get(c.ret, c.ret)
         for p in c.params:
             p.type = aliases.get(p.type, p.type)
-    return Registry(_version(root), types, commands, aliases, blocks, constants, enums)
+    return Registry(_version(root), types, commands, aliases, blocks, constants, enums,
+                    _formats(label, root, enums.get("VkFormat", {})))
 
 
 def merge(registry, private):

@@ -1,0 +1,434 @@
+#include "tests/unit/worker_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ipc/dialect_b.h"
+#include "ipc/map.h"
+#include "ipc/seqpacket.h"
+#include "worker/limits.h"
+#include "worker/memory.h"
+#include "worker/requests.h"
+#include "worker/resources.h"
+
+static struct {
+    int result;
+    uint32_t fd_type;
+    uint64_t memory_id;
+} export;
+
+int memory_export(struct context *ctx, uint64_t memory_id, uint64_t size, uint32_t blob_flags,
+                  struct memory_blob *ret_blob)
+{
+    int fd = -1;
+
+    (void)ctx;
+    (void)blob_flags;
+    export.memory_id = memory_id;
+    if (export.result < 0 || memfd_create_sized("blob", size, &fd) < 0) {
+        return export.result;
+    }
+    *ret_blob = (struct memory_blob){ .fd = fd,
+                                      .fd_type = export.fd_type,
+                                      .map_info = MAP_INFO_CACHED,
+                                      .allocation_size = 777,
+                                      .device_uuid = { 1 } };
+    return 0;
+}
+
+/* A VMM on the other end of the socket. */
+static struct requests *requests;
+static int vmm_fd, worker_fd;
+static _Atomic uint32_t *words;
+
+static struct context *ctx_of(void **state)
+{
+    return &((struct fixture *)*state)->ctx;
+}
+
+static int setup(void **state)
+{
+    int fds[2];
+
+    export.result = 0;
+    export.fd_type = RESOURCE_DMABUF;
+    if (fixture_setup(state) < 0 || seqpacket_pair(fds) < 0) {
+        return -1;
+    }
+    vmm_fd = fds[0];
+    worker_fd = fds[1];
+    words = NULL;
+    return requests_create(ctx_of(state), worker_fd, &requests);
+}
+
+static int teardown(void **state)
+{
+    requests = requests_destroy(requests);
+    close(vmm_fd);
+    close(worker_fd);
+    if (words) {
+        munmap((void *)words, 256);
+    }
+    return fixture_teardown(state);
+}
+
+static void send_fds(const void *message, size_t size, const int *fds, uint32_t n)
+{
+    assert_int_equal(seqpacket_send(vmm_fd, message, size, fds, n), 0);
+}
+
+static void send_init(void)
+{
+    const struct ctx_init m = { .op = CTX_OP_INIT, .flags = 4, .shmem_size = 256 };
+    int fds[2] = { -1, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+
+    assert_int_equal(memfd_create_sized("words", 256, &fds[0]), 0);
+    assert_int_equal(fd_seal(fds[0], F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    words = mmap(NULL, 256, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    send_fds(&m, sizeof(m), fds, 2);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void send_fence(uint32_t ring_idx, uint32_t seqno)
+{
+    const struct ctx_submit_fence m = { CTX_OP_SUBMIT_FENCE, 1, ring_idx, seqno };
+
+    send_fds(&m, sizeof(m), NULL, 0);
+}
+
+/* A stream of `n` commands; `tail` sends what is behind the first 256 bytes as well. */
+static void send_versions(uint32_t n, bool tail)
+{
+    static struct bytes b;
+    static uint8_t stream[1 << 20];
+    struct ctx_submit_cmd m = { .op = CTX_OP_SUBMIT_CMD, .size = n * 16 };
+
+    b.size = 0;
+    put_version(&b, false);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(stream + i * 16, b.data, 16);
+    }
+    memcpy(m.cmd, stream, MIN(sizeof(m.cmd), m.size));
+    send_fds(&m, sizeof(m), NULL, 0);
+    if (tail && m.size > 256) {
+        send_fds(stream + 256, m.size - 256, NULL, 0);
+    }
+}
+
+static int serve(void)
+{
+    int r = requests_read(requests);
+
+    requests_drain(requests);
+    return r;
+}
+
+static void fences_of_the_cpu_timeline(void **state)
+{
+    (void)state;
+    send_init();
+    send_fence(0, 1);
+    send_fence(5, 9);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(words[0], 1);
+    assert_int_equal(words[5], 9);
+}
+
+static void order_is_enforced(void **state)
+{
+    send_fence(0, 1);
+    assert_int_equal(serve(), -EPROTO);
+    assert_true(context_is_fatal(ctx_of(state)));
+}
+
+static void second_init_ends_the_context(void **state)
+{
+    (void)state;
+    send_init();
+    munmap((void *)words, 256);
+    send_init();
+    assert_int_equal(serve(), -EPROTO);
+}
+
+static void other_capsets_are_refused(void **state)
+{
+    const struct ctx_init m = { .op = CTX_OP_INIT, .flags = 2, .shmem_size = 256 };
+    int fd = -1;
+
+    assert_int_equal(memfd_create_sized("words", 256, &fd), 0);
+    send_fds(&m, sizeof(m), &fd, 1);
+    close(fd);
+    serve();
+    assert_true(context_is_fatal(ctx_of(state)));
+    assert_non_null(strstr(ctx_of(state)->why, "capset 2"));
+}
+
+static void fence_outside_the_words_ends_the_context(void **state)
+{
+    send_init();
+    send_fence(64, 1);
+    serve();
+    assert_non_null(strstr(ctx_of(state)->why, "timeline 64"));
+}
+
+static void streams_come_in_one_or_two_messages(void **state)
+{
+    (void)state;
+    send_init();
+    send_versions(1, true);
+    send_versions(16, true);
+    send_versions(17, true);
+    send_versions(5000, true);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(fake_versions, 5034);
+}
+
+/* A tail whose length is that of a request is still the tail. */
+static void a_tail_is_a_tail_whatever_its_length(void **state)
+{
+    (void)state;
+    send_init();
+    send_versions(17, true);     /* 16 bytes: as SUBMIT_FENCE */
+    send_versions(16 + 2, true); /* 32: as CREATE_RESOURCE */
+    assert_int_equal(serve(), 0);
+    assert_int_equal(fake_versions, 35);
+}
+
+/* The VMM could not send 300,000 bytes and went on. */
+static void a_lost_tail_costs_that_command_only(void **state)
+{
+    send_init();
+    send_versions(300000 / 16, false);
+    send_fence(0, 1);
+    send_versions(2, true);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(words[0], 1);
+    assert_int_equal(fake_versions, 2);
+    assert_false(context_is_fatal(ctx_of(state)));
+}
+
+static void a_stream_longer_than_can_come_is_dropped(void **state)
+{
+    const struct ctx_submit_cmd m = { .op = CTX_OP_SUBMIT_CMD, .size = 0xfffffffc };
+
+    (void)state;
+    send_init();
+    send_fds(&m, sizeof(m), NULL, 0);
+    send_fence(0, 1);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(words[0], 1);
+}
+
+static void a_small_tail_cannot_be_lost(void **state)
+{
+    send_init();
+    send_versions(100, false);
+    send_fence(0, 1);
+    assert_int_equal(serve(), -EPROTO);
+    assert_non_null(strstr(ctx_of(state)->why, "were due"));
+}
+
+static void bad_messages_end_the_context(void **state)
+{
+    static const struct {
+        uint32_t op;
+        size_t size;
+    } cases[] = { { CTX_OP_SUBMIT_FENCE, 15 },
+                  { CTX_OP_SUBMIT_FENCE, 17 },
+                  { 99, 16 },
+                  { CTX_OP_IMPORT_RESOURCE, 24 },
+                  { 0, 2 },
+                  { CTX_OP_SUBMIT_CMD, 264 },
+                  { CTX_OP_SUBMIT_CMD, 272 },
+                  { 0, 300 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t message[512] = { 0 };
+        void *own = NULL;
+
+        assert_int_equal(setup(&own), 0);
+        send_init();
+        memcpy(message, &cases[i].op, 4);
+        send_fds(message, cases[i].size, NULL, 0);
+        assert_int_equal(serve(), -EPROTO);
+        assert_true(context_is_fatal(ctx_of(&own)));
+        assert_int_equal(teardown(&own), 0);
+    }
+}
+
+static int create(uint32_t id, uint64_t blob, uint64_t size, uint32_t flags,
+                  struct ctx_create_resource_reply *reply, int *ret_fd)
+{
+    const struct ctx_create_resource m = { .op = CTX_OP_CREATE_RESOURCE,
+                                           .res_id = id,
+                                           .blob_id = blob,
+                                           .blob_size = size,
+                                           .blob_flags = flags,
+                                           .pad = 0x55555555 };
+    AUTO_FDSET struct fdset fds = { 0 };
+    size_t got = 0;
+
+    send_fds(&m, sizeof(m), NULL, 0);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(seqpacket_recv(vmm_fd, reply, sizeof(*reply), &got, &fds), 0);
+    assert_int_equal(got, 56);
+    *ret_fd = fdset_take(&fds, 0);
+    return (int)fds.count;
+}
+
+static void shared_memory_is_made(void **state)
+{
+    struct ctx_create_resource_reply reply;
+    struct resource *r;
+    uint64_t size;
+    int fd;
+
+    (void)state;
+    send_init();
+    assert_int_equal(create(9, 0, 4097, 1, &reply, &fd), 1);
+    assert_int_equal(reply.fd_type, 2);
+    assert_int_equal(reply.map_info, 1);
+    assert_int_equal(fd_size(fd, &size), 0);
+    assert_int_equal(size, 4097);
+    close(fd);
+    r = resources_get(&ctx_of(state)->resources, 9);
+    assert_non_null(r);
+    resource_unref(r);
+}
+
+static void failed_creations_say_so(void **state)
+{
+    static const struct {
+        uint32_t id;
+        uint64_t blob, size;
+        uint32_t flags;
+    } cases[] = { { 9, 0, 4096, 3 }, { 9, 0, 4096, 0 },       { 0, 0, 4096, 1 },
+                  { 9, 0, 0, 1 },    { 9, 0, 1ull << 60, 1 }, { 9, 5, 4096, 1 } };
+    struct ctx_create_resource_reply reply;
+    const struct ctx_create_resource_reply failed = { .fd_type = -1 };
+    int fd;
+
+    send_init();
+    export.result = -EALREADY;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(
+            create(cases[i].id, cases[i].blob, cases[i].size, cases[i].flags, &reply, &fd), 0);
+        assert_memory_equal(&reply, &failed, sizeof(reply));
+    }
+    assert_false(context_is_fatal(ctx_of(state)));
+}
+
+static void memory_is_exported_and_kept(void **state)
+{
+    struct ctx_create_resource_reply reply;
+    struct resource *r;
+    int fd;
+
+    send_init();
+    assert_int_equal(create(9, 1234, 8192, 1, &reply, &fd), 1);
+    close(fd);
+    assert_int_equal(export.memory_id, 1234);
+    assert_int_equal(reply.fd_type, RESOURCE_DMABUF);
+    assert_int_equal(reply.allocation_size, 0);
+    r = resources_get(&ctx_of(state)->resources, 9);
+    assert_true(r->exported_memory);
+    resource_unref(r);
+    export.fd_type = RESOURCE_OPAQUE;
+    assert_int_equal(create(10, 1235, 8192, 1, &reply, &fd), 1);
+    close(fd);
+    assert_int_equal(reply.allocation_size, 777);
+    assert_int_equal(reply.device_uuid[0], 1);
+}
+
+static void resources_come_and_go(void **state)
+{
+    struct ctx_import_resource import = {
+        .op = CTX_OP_IMPORT_RESOURCE, .res_id = 4, .fd_type = CTX_FD_SHM, .size = 4096
+    };
+    const struct ctx_destroy_resource destroy = { CTX_OP_DESTROY_RESOURCE, 4 };
+    int fd = -1;
+
+    send_init();
+    assert_int_equal(memfd_create_sized("shm", 4096, &fd), 0);
+    /* Not sealed: ignored, like a type that never arrives. */
+    send_fds(&import, sizeof(import), &fd, 1);
+    import.fd_type = 3;
+    send_fds(&import, sizeof(import), &fd, 1);
+    assert_int_equal(serve(), 0);
+    assert_null(resources_get(&ctx_of(state)->resources, 4));
+    assert_int_equal(fd_seal(fd, F_SEAL_SHRINK), 0);
+    import.fd_type = CTX_FD_SHM;
+    send_fds(&import, sizeof(import), &fd, 1);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(ctx_of(state)->resources.count, 1);
+    send_fds(&destroy, sizeof(destroy), NULL, 0);
+    send_fds(&destroy, sizeof(destroy), NULL, 0);
+    assert_int_equal(serve(), 0);
+    assert_int_equal(ctx_of(state)->resources.count, 0);
+    assert_false(context_is_fatal(ctx_of(state)));
+    close(fd);
+}
+
+static void a_hang_up_is_told(void **state)
+{
+    (void)state;
+    shutdown(vmm_fd, SHUT_RDWR);
+    assert_int_equal(requests_read(requests), -ECONNRESET);
+}
+
+static void too_much_waiting_ends_the_context(void **state)
+{
+    struct fdset fds = { 0 };
+    const struct ctx_submit_fence m = { CTX_OP_SUBMIT_FENCE, 1, 0, 1 };
+    struct ctx_submit_cmd sleep = { .op = CTX_OP_SUBMIT_CMD, .size = 12 };
+    struct bytes b = { .size = 0 };
+    uint32_t sent = 0;
+
+    send_init();
+    assert_int_equal(serve(), 0);
+    put_u32(&b, FAKE_SLEEP);
+    put_u32(&b, 0);
+    put_u32(&b, 900000);
+    memcpy(sleep.cmd, b.data, b.size);
+    assert_int_equal(requests_feed(requests, &sleep, sizeof(sleep), &fds), 0);
+    while (sent < 2 * LIMIT_QUEUED_REQUESTS && requests_feed(requests, &m, sizeof(m), &fds) == 0) {
+        sent++;
+    }
+    assert_true(sent >= LIMIT_QUEUED_REQUESTS);
+    assert_true(sent <= LIMIT_QUEUED_REQUESTS + 1);
+    assert_true(context_is_fatal(ctx_of(state)));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(fences_of_the_cpu_timeline),
+        T(order_is_enforced),
+        T(second_init_ends_the_context),
+        T(other_capsets_are_refused),
+        T(fence_outside_the_words_ends_the_context),
+        T(streams_come_in_one_or_two_messages),
+        T(a_tail_is_a_tail_whatever_its_length),
+        T(a_lost_tail_costs_that_command_only),
+        T(a_stream_longer_than_can_come_is_dropped),
+        T(a_small_tail_cannot_be_lost),
+        cmocka_unit_test(bad_messages_end_the_context),
+        T(shared_memory_is_made),
+        T(failed_creations_say_so),
+        T(memory_is_exported_and_kept),
+        T(resources_come_and_go),
+        T(a_hang_up_is_told),
+        T(too_much_waiting_ends_the_context),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

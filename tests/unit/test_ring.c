@@ -1,0 +1,580 @@
+#include "tests/unit/worker_fixture.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ipc/worker_wire.h"
+#include "worker/resources.h"
+#include "worker/ring.h"
+
+#define RING_ID 0xabcdef0012345678u
+
+/* As Mesa lays out its rings. */
+static const struct ring_layout layout = {
+    .resource_id = 3,
+    .size = 192 + 4096 + 4,
+    .head = 0,
+    .tail = 64,
+    .status = 128,
+    .buffer = 192,
+    .buffer_size = 4096,
+    .extra = 192 + 4096,
+    .extra_size = 4,
+    .idle_timeout_ns = 1000000,
+};
+
+/* The guest's side of a ring, with a reply window behind it. */
+struct client {
+    struct context *ctx;
+    uint8_t *shm;
+    _Atomic uint32_t *head, *tail, *status;
+    uint32_t at;
+};
+
+#define SHM_SIZE 16384
+#define REPLY_AT 8192
+
+static void client_init(void **state, struct client *c)
+{
+    struct fixture *f = *state;
+    struct resource *r;
+    int fd = -1;
+
+    assert_int_equal(resources_create_shm(&f->ctx.resources, 3, SHM_SIZE, &fd), 0);
+    close(fd);
+    r = resources_get(&f->ctx.resources, 3);
+    c->ctx = &f->ctx;
+    c->shm = r->map;
+    resource_unref(r);
+    c->head = (_Atomic uint32_t *)(c->shm + layout.head);
+    c->tail = (_Atomic uint32_t *)(c->shm + layout.tail);
+    c->status = (_Atomic uint32_t *)(c->shm + layout.status);
+    c->at = 0;
+}
+
+static int create(struct client *c, const struct ring_layout *l, uint64_t id)
+{
+    char why[160] = "";
+    int r = ring_create(c->ctx, id, l, why, sizeof(why));
+
+    assert_int_equal(r < 0, why[0] != '\0');
+    return r;
+}
+
+static void client_start(void **state, struct client *c)
+{
+    client_init(state, c);
+    assert_int_equal(create(c, &layout, RING_ID), 0);
+}
+
+/* Writes without the tail, so that several commands can go as one. */
+static void client_write(struct client *c, const struct bytes *b)
+{
+    for (size_t i = 0; i < b->size; i++) {
+        c->shm[layout.buffer + ((c->at + i) & (layout.buffer_size - 1))] = b->data[i];
+    }
+    c->at += (uint32_t)b->size;
+}
+
+/* Publishes; notifies if the ring sleeps. True if it had to. */
+static bool client_flush(struct client *c)
+{
+    atomic_store(c->tail, c->at);
+    if (atomic_load(c->status) & RING_STATUS_IDLE) {
+        ring_notify(c->ctx, RING_ID);
+        return true;
+    }
+    return false;
+}
+
+static bool client_wait(struct client *c)
+{
+    return wait_word(c->head, UINT32_MAX, c->at);
+}
+
+/* ---- layout ------------------------------------------------------------------------------- */
+
+static void layouts_are_checked(void **state)
+{
+    static const struct {
+        size_t member;
+        uint64_t value;
+    } bad[] = {
+        { offsetof(struct ring_layout, size), 16384 + 1 },
+        { offsetof(struct ring_layout, size), 4292 - 1 },
+        { offsetof(struct ring_layout, size), UINT64_MAX },
+        { offsetof(struct ring_layout, offset), 16384 - 4096 },
+        { offsetof(struct ring_layout, offset), UINT64_MAX },
+        { offsetof(struct ring_layout, offset), 2 },
+        { offsetof(struct ring_layout, head), 2 },
+        { offsetof(struct ring_layout, head), 64 },
+        { offsetof(struct ring_layout, head), UINT64_MAX - 3 },
+        { offsetof(struct ring_layout, tail), 192 },
+        { offsetof(struct ring_layout, status), 192 + 4092 },
+        { offsetof(struct ring_layout, status), 192 + 4096 },
+        { offsetof(struct ring_layout, buffer), 190 },
+        { offsetof(struct ring_layout, buffer), 128 },
+        { offsetof(struct ring_layout, buffer), UINT64_MAX - 100 },
+        { offsetof(struct ring_layout, buffer_size), 0 },
+        { offsetof(struct ring_layout, buffer_size), 2 },
+        { offsetof(struct ring_layout, buffer_size), 4092 },
+        { offsetof(struct ring_layout, buffer_size), 32u << 20 },
+        { offsetof(struct ring_layout, buffer_size), 1ull << 63 },
+        { offsetof(struct ring_layout, extra), 192 },
+        { offsetof(struct ring_layout, extra_size), 3 },
+        { offsetof(struct ring_layout, extra_size), 8 },
+        { offsetof(struct ring_layout, extra_size), UINT64_MAX - 3 },
+    };
+    const char *why = NULL;
+    struct ring_layout l = layout;
+
+    (void)state;
+    assert_int_equal(ring_layout_check(&l, l.size, &why), 0);
+    assert_int_equal(ring_layout_check(&l, l.size - 1, &why), -EPROTO);
+    l.offset = 4;
+    assert_int_equal(ring_layout_check(&l, l.size + 4, &why), 0);
+    l = layout;
+    l.extra_size = 0;
+    assert_int_equal(ring_layout_check(&l, 16384, &why), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        l = layout;
+        memcpy((uint8_t *)&l + bad[i].member, &bad[i].value, sizeof(bad[i].value));
+        why = NULL;
+        if (ring_layout_check(&l, 16384, &why) != -EPROTO || !why) {
+            fail_msg("case %zu was accepted", i);
+        }
+    }
+}
+
+/* Whatever is accepted may be used: no region outside the ring, none touching another. */
+static void random_layouts_are_safe(void **state)
+{
+    unsigned seed = (unsigned)time(NULL);
+    int accepted = 0;
+
+    (void)state;
+    print_message("seed %u\n", seed);
+    for (int i = 0; i < 200000; i++) {
+        uint64_t n[9];
+        struct ring_layout l;
+        uint8_t used[256] = { 0 };
+        const char *why;
+
+        for (int j = 0; j < 9; j++) {
+            n[j] = (uint64_t)(rand_r(&seed) % 64) * (rand_r(&seed) % 16 ? 4 : 1);
+        }
+        l = (struct ring_layout){ .offset = n[0],
+                                  .size = n[1],
+                                  .head = n[2],
+                                  .tail = n[3],
+                                  .status = n[4],
+                                  .buffer = n[5],
+                                  .buffer_size = 16,
+                                  .extra = n[7],
+                                  .extra_size = n[8] % 16 };
+        if (ring_layout_check(&l, sizeof(used), &why) < 0) {
+            continue;
+        }
+        accepted++;
+        const uint64_t at[] = { l.head, 4,        l.tail,        4,       l.status,
+                                4,      l.buffer, l.buffer_size, l.extra, l.extra_size };
+        for (int j = 0; j < 10; j += 2) {
+            for (uint64_t k = 0; k < at[j + 1]; k++) {
+                uint64_t byte = l.offset + at[j] + k;
+
+                assert_true(byte < sizeof(used));
+                assert_true(byte < l.offset + l.size);
+                assert_int_equal(used[byte]++, 0);
+            }
+        }
+    }
+    assert_true(accepted > 100);
+}
+
+static void creation_refuses_what_it_must(void **state)
+{
+    struct client c;
+    struct ring_layout l = layout;
+
+    client_init(state, &c);
+    assert_int_equal(create(&c, &l, 0), -EPROTO);
+    l.resource_id = 4;
+    assert_int_equal(create(&c, &l, RING_ID), -EPROTO);
+    l = layout;
+    atomic_store(c.head, 4);
+    assert_int_equal(create(&c, &l, RING_ID), -EPROTO);
+    atomic_store(c.head, 0);
+    atomic_store(c.status, RING_STATUS_ALIVE);
+    assert_int_equal(create(&c, &l, RING_ID), -EPROTO);
+    atomic_store(c.status, 0);
+    assert_int_equal(create(&c, &l, RING_ID), 0);
+    assert_int_equal(create(&c, &l, RING_ID), -EPROTO);
+    assert_true(rings_use_resource(c.ctx, 3));
+    assert_false(rings_use_resource(c.ctx, 4));
+    assert_int_equal(ring_destroy(c.ctx, RING_ID), 0);
+    assert_int_equal(ring_destroy(c.ctx, RING_ID), -ENOENT);
+    assert_int_equal(ring_notify(c.ctx, RING_ID), -ENOENT);
+    assert_false(rings_use_resource(c.ctx, 3));
+}
+
+static void number_of_rings_is_capped(void **state)
+{
+    struct client c;
+    struct ring_layout l = layout;
+    uint64_t id = 1;
+
+    client_init(state, &c);
+    l.idle_timeout_ns = 0;
+    while (id < 1000 && create(&c, &l, id) == 0) {
+        /* All of them sleep at once, or the next finds their status word in use. */
+        assert_true(wait_word(c.status, RING_STATUS_IDLE, RING_STATUS_IDLE));
+        atomic_store(c.status, 0);
+        id++;
+    }
+    assert_int_equal(id, 129);
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static void commands_run_and_replies_come(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+    uint32_t word;
+
+    client_start(state, &c);
+    put_set_reply(&b, 3, REPLY_AT, 1024);
+    put_version(&b, true);
+    client_write(&c, &b);
+    client_flush(&c);
+    assert_true(client_wait(&c));
+    memcpy(&word, c.shm + REPLY_AT + 16, 4);
+    assert_int_equal(word, FAKE_VERSION_ANSWER);
+    assert_int_equal(c.ctx->recorder->page->replies, 1);
+}
+
+static void the_buffer_wraps(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_version(&b, false);
+    for (int i = 0; i < 3000; i++) {
+        client_write(&c, &b);
+        if (i % 7 == 0) {
+            client_flush(&c);
+            assert_true(client_wait(&c));
+        }
+    }
+    client_flush(&c);
+    assert_true(client_wait(&c));
+    assert_int_equal(fake_versions, 3000);
+}
+
+static void a_full_buffer_is_fine(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_version(&b, false);
+    for (int i = 0; i < 4096 / 16; i++) {
+        client_write(&c, &b);
+    }
+    client_flush(&c);
+    assert_true(client_wait(&c));
+    assert_int_equal(fake_versions, 4096 / 16);
+}
+
+static void idle_ring_sleeps_until_notified(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    assert_true(wait_word(c.status, RING_STATUS_IDLE, RING_STATUS_IDLE));
+    put_version(&b, false);
+    client_write(&c, &b);
+    atomic_store(c.tail, c.at);
+    /* Nobody told it. */
+    usleep(20000);
+    assert_int_equal(atomic_load(c.head), 0);
+    assert_int_equal(ring_notify(c.ctx, RING_ID), 0);
+    assert_true(client_wait(&c));
+    /* It looks again for a while without being told: the client notifies once per timeout. */
+    client_write(&c, &b);
+    atomic_store(c.tail, c.at);
+    if (!(atomic_load(c.status) & RING_STATUS_IDLE)) {
+        assert_true(client_wait(&c));
+    }
+}
+
+/* Many small pauses around the idle timeout: no command may be left lying. */
+static void no_wakeup_is_lost(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+    unsigned seed = (unsigned)time(NULL);
+    struct ring_layout l = layout;
+
+    print_message("seed %u\n", seed);
+    client_init(state, &c);
+    l.idle_timeout_ns = 50000;
+    assert_int_equal(create(&c, &l, RING_ID), 0);
+    put_version(&b, false);
+    for (int i = 0; i < 2000; i++) {
+        uint64_t end = test_now_ns() + (uint64_t)(rand_r(&seed) % 200000);
+
+        client_write(&c, &b);
+        client_flush(&c);
+        assert_true(client_wait(&c));
+        while (test_now_ns() < end) {
+        }
+    }
+    assert_int_equal(fake_versions, 2000);
+}
+
+/* ---- misbehaviour ------------------------------------------------------------------------- */
+
+static void bad_tails_end_the_context(void **state)
+{
+    static const uint32_t tails[] = { 2, 4100, 0x80000000u, 0xfffffffcu };
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        void *own = NULL;
+        struct client c, *p = &c;
+
+        assert_int_equal(fixture_setup(&own), 0);
+        client_start(&own, p);
+        p->at = tails[i];
+        client_flush(p);
+        assert_true(wait_word(p->status, RING_STATUS_FATAL, RING_STATUS_FATAL));
+        assert_true(context_is_fatal(p->ctx));
+        assert_non_null(strstr(p->ctx->why, "past head"));
+        assert_int_equal(fixture_teardown(&own), 0);
+    }
+}
+
+/* A command must end inside what the tail covers. */
+static void cut_command_ends_the_context(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_version(&b, false);
+    put_u32(&b, FAKE_VERSION);
+    client_write(&c, &b);
+    client_flush(&c);
+    assert_true(wait_word(c.status, RING_STATUS_FATAL, RING_STATUS_FATAL));
+    assert_int_equal(atomic_load(c.head), 16);
+    assert_int_equal(fake_versions, 1);
+}
+
+static void failure_is_told_to_all_rings(void **state)
+{
+    struct client c;
+    struct ring_layout l = layout;
+    struct bytes b = { .size = 0 };
+    _Atomic uint32_t *other;
+    uint8_t *map;
+    struct resource *r;
+    int fd = -1;
+
+    client_start(state, &c);
+    assert_int_equal(resources_create_shm(&c.ctx->resources, 8, SHM_SIZE, &fd), 0);
+    close(fd);
+    r = resources_get(&c.ctx->resources, 8);
+    map = r->map;
+    resource_unref(r);
+    other = (_Atomic uint32_t *)(map + l.status);
+    l.resource_id = 8;
+    assert_int_equal(create(&c, &l, 99), 0);
+    put_u32(&b, 77777);
+    put_u32(&b, 0);
+    client_write(&c, &b);
+    client_flush(&c);
+    assert_true(wait_word(c.status, RING_STATUS_FATAL, RING_STATUS_FATAL));
+    assert_true(wait_word(other, RING_STATUS_FATAL, RING_STATUS_FATAL));
+    assert_non_null(strstr(c.ctx->why, "ring 1: command 77777"));
+}
+
+/* ---- order between the streams ------------------------------------------------------------- */
+
+static void ring_waits_for_the_virtqueue(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_wait_virtqueue(&b, 5);
+    put_version(&b, false);
+    client_write(&c, &b);
+    client_flush(&c);
+    usleep(10000);
+    assert_int_equal(ring_submit_virtqueue_seqno(c.ctx, RING_ID, 4), 0);
+    usleep(10000);
+    assert_int_equal(atomic_load(c.head), 0);
+    assert_int_equal(ring_submit_virtqueue_seqno(c.ctx, RING_ID, 5), 0);
+    assert_true(client_wait(&c));
+    assert_int_equal(ring_submit_virtqueue_seqno(c.ctx, 1, 5), -ENOENT);
+}
+
+static void stopping_cuts_a_wait_short(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_wait_virtqueue(&b, 5);
+    put_version(&b, false);
+    client_write(&c, &b);
+    client_flush(&c);
+    usleep(5000);
+    assert_int_equal(ring_destroy(c.ctx, RING_ID), 0);
+    /* What waited did not run. */
+    assert_int_equal(fake_versions, 0);
+    assert_int_equal(atomic_load(c.head), 0);
+    assert_false(context_is_fatal(c.ctx));
+}
+
+static void put_sleep(struct bytes *b, uint32_t us)
+{
+    put_u32(b, FAKE_SLEEP);
+    put_u32(b, 0);
+    put_u32(b, us);
+}
+
+static void context_waits_for_a_ring(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_sleep(&b, 30000);
+    put_version(&b, false);
+    client_write(&c, &b);
+    client_flush(&c);
+    assert_int_equal(ring_wait_seqno(c.ctx, RING_ID, c.at), 0);
+    assert_int_equal(fake_versions, 1);
+    assert_int_equal(ring_wait_seqno(c.ctx, RING_ID, c.at), 0);
+    assert_int_equal(ring_wait_seqno(c.ctx, 1, 0), -ENOENT);
+}
+
+/* The ring sleeps and was not notified: whoever waits for it wakes it. */
+static void waiting_wakes_a_sleeping_ring(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    assert_true(wait_word(c.status, RING_STATUS_IDLE, RING_STATUS_IDLE));
+    put_version(&b, false);
+    client_write(&c, &b);
+    atomic_store(c.tail, c.at);
+    assert_int_equal(ring_wait_seqno(c.ctx, RING_ID, c.at), 0);
+    assert_int_equal(fake_versions, 1);
+}
+
+static void waiting_for_what_never_comes_is_noticed(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    put_version(&b, false);
+    client_write(&c, &b);
+    client_flush(&c);
+    assert_int_equal(ring_wait_seqno(c.ctx, RING_ID, c.at + 4), -EDEADLK);
+}
+
+static void *end_context(void *arg)
+{
+    usleep(20000);
+    context_fatal(arg, "over");
+    return NULL;
+}
+
+static void waiting_ends_with_the_context(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+    pthread_t thread;
+
+    client_start(state, &c);
+    put_wait_virtqueue(&b, 5);
+    client_write(&c, &b);
+    client_flush(&c);
+    assert_int_equal(pthread_create(&thread, NULL, end_context, c.ctx), 0);
+    assert_int_equal(ring_wait_seqno(c.ctx, RING_ID, c.at), -ECANCELED);
+    pthread_join(thread, NULL);
+}
+
+static void extra_is_written_inside_its_region(void **state)
+{
+    struct client c;
+
+    client_start(state, &c);
+    assert_int_equal(ring_write_extra(c.ctx, RING_ID, 0, 0x1234), 0);
+    assert_memory_equal(c.shm + layout.extra, "\x34\x12\0\0", 4);
+    assert_int_equal(ring_write_extra(c.ctx, RING_ID, 4, 1), -EPROTO);
+    assert_int_equal(ring_write_extra(c.ctx, RING_ID, 1, 1), -EPROTO);
+    assert_int_equal(ring_write_extra(c.ctx, RING_ID, UINT64_MAX - 3, 1), -EPROTO);
+    assert_int_equal(ring_write_extra(c.ctx, 1, 0, 1), -ENOENT);
+}
+
+static void monitored_rings_are_told_to_live(void **state)
+{
+    struct client c;
+    struct ring_layout l = layout;
+
+    client_init(state, &c);
+    l.monitor_period_us = 3000000;
+    l.has_priority = true;
+    l.priority = 5;
+    assert_int_equal(create(&c, &l, RING_ID), 0);
+    assert_int_equal(c.ctx->monitor_period_us, 3000000);
+    context_monitor(c.ctx, 5000000);
+    assert_int_equal(c.ctx->monitor_period_us, 3000000);
+    context_monitor(c.ctx, 1000);
+    assert_int_equal(c.ctx->monitor_period_us, 1000);
+    assert_false(atomic_load(c.status) & RING_STATUS_ALIVE);
+    rings_alive(c.ctx);
+    assert_true(atomic_load(c.status) & RING_STATUS_ALIVE);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layouts_are_checked),
+        cmocka_unit_test(random_layouts_are_safe),
+        T(creation_refuses_what_it_must),
+        T(number_of_rings_is_capped),
+        T(commands_run_and_replies_come),
+        T(the_buffer_wraps),
+        T(a_full_buffer_is_fine),
+        T(idle_ring_sleeps_until_notified),
+        T(no_wakeup_is_lost),
+        cmocka_unit_test(bad_tails_end_the_context),
+        T(cut_command_ends_the_context),
+        T(failure_is_told_to_all_rings),
+        T(ring_waits_for_the_virtqueue),
+        T(stopping_cuts_a_wait_short),
+        T(context_waits_for_a_ring),
+        T(waiting_wakes_a_sleeping_ring),
+        T(waiting_for_what_never_comes_is_noticed),
+        T(waiting_ends_with_the_context),
+        T(extra_is_written_inside_its_region),
+        T(monitored_rings_are_told_to_live),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,502 @@
+/*
+ * Instance and physical devices: what the guest is told about the host, which is the truth, or
+ * less than it, but for two things that the renderer supplies itself (semaphores.h, cmd_sync.c):
+ * SYNC_FD semaphores and SYNC_FD fences.
+ */
+#include <stdlib.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/log.h"
+#include "wire/commands.h"
+#include "wire/extensions.h"
+#include "wire/procs.h"
+#include "worker/chain.h"
+#include "worker/context.h"
+#include "worker/decoder.h"
+#include "worker/device.h"
+#include "worker/limits.h"
+#include "worker/vulkan.h"
+
+/* Oldest version that the protocol can stand on. */
+#define OLDEST_API VK_API_VERSION_1_1
+
+#define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
+
+/* Every allocation that can be mapped holds a descriptor until the VMM takes it, and the worker
+ * has 32768 of them in all (limits.h: LIMIT_RESOURCES). Vulkan asks for at least 4096. */
+#define MAX_ALLOCATIONS 8192u
+
+void cmd_vkEnumerateInstanceVersion(struct decoder *d, struct wire_vkEnumerateInstanceVersion *c)
+{
+    *c->pApiVersion = api_version_cap(d->ctx->vulkan->loader_version);
+    c->ret = VK_SUCCESS;
+}
+
+/* Vulkan's two-call rule: fills at most *count; what is left out is VK_INCOMPLETE. */
+static VkResult copy_extensions(const VkExtensionProperties *from, uint32_t n,
+                                VkExtensionProperties *to, uint32_t *count)
+{
+    const uint32_t fill = MIN(n, *count);
+
+    if (!to) {
+        *count = n;
+        return VK_SUCCESS;
+    }
+    memcpy(to, from, fill * sizeof(*to));
+    *count = fill;
+    return fill < n ? VK_INCOMPLETE : VK_SUCCESS;
+}
+
+void cmd_vkEnumerateInstanceExtensionProperties(
+    struct decoder *d, struct wire_vkEnumerateInstanceExtensionProperties *c)
+{
+    static const char *const names[] = { "VK_EXT_command_serialization", "VK_MESA_venus_protocol" };
+    VkExtensionProperties own[ARRAY_SIZE(names)] = { 0 };
+
+    if (c->pLayerName) {
+        decoder_fail(d, "vkEnumerateInstanceExtensionProperties: a layer, there are none");
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const struct wire_extension *e = wire_extension_find(names[i]);
+
+        strcpy(own[i].extensionName, names[i]);
+        own[i].specVersion = e ? e->spec_version : 1;
+    }
+    c->ret = copy_extensions(own, ARRAY_SIZE(own), c->pProperties, c->pPropertyCount);
+}
+
+/* ---- vkCreateInstance ------------------------------------------------------------------- */
+
+static VKAPI_ATTR VkBool32 VKAPI_CALL validation_said(
+    VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
+    const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
+{
+    (void)types;
+    (void)user;
+    log_line(severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? LOG_LEVEL_ERROR
+                                                                      : LOG_LEVEL_WARN,
+             0, "validation: %s", data->pMessage ? data->pMessage : "?");
+    return VK_FALSE;
+}
+
+static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
+    .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
+    .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
+                       VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+    .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
+                   VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
+    .pfnUserCallback = validation_said,
+};
+
+static void start_messenger(const struct vulkan *vulkan, struct instance *inst)
+{
+    PFN_vkCreateDebugUtilsMessengerEXT create =
+        (PFN_vkCreateDebugUtilsMessengerEXT)vulkan->get_instance_proc_addr(
+            inst->procs.instance, "vkCreateDebugUtilsMessengerEXT");
+
+    if (!create ||
+        create(inst->procs.instance, &messenger_info, NULL, &inst->messenger) != VK_SUCCESS) {
+        log_warn("no validation messages: the layer gives no messenger");
+    }
+}
+
+static void stop_messenger(const struct vulkan *vulkan, const struct instance *inst)
+{
+    PFN_vkDestroyDebugUtilsMessengerEXT destroy;
+
+    if (!inst->messenger) {
+        return;
+    }
+    destroy = (PFN_vkDestroyDebugUtilsMessengerEXT)vulkan->get_instance_proc_addr(
+        inst->procs.instance, "vkDestroyDebugUtilsMessengerEXT");
+    if (destroy) {
+        destroy(inst->procs.instance, inst->messenger, NULL);
+    }
+}
+
+/* The host's instance: the guest's application as it says it is, nothing else of the guest's. */
+static VkResult create_host_instance(const struct vulkan *vulkan, const VkApplicationInfo *app,
+                                     uint32_t api_version, VkInstance *ret)
+{
+    struct vulkan_direct direct;
+    VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info;
+    const VkApplicationInfo host_app = {
+        .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+        .pApplicationName = app ? app->pApplicationName : NULL,
+        .applicationVersion = app ? app->applicationVersion : 0,
+        .pEngineName = app ? app->pEngineName : NULL,
+        .engineVersion = app ? app->engineVersion : 0,
+        .apiVersion = api_version,
+    };
+    const char *extensions[2], *layers[1];
+    VkInstanceCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+        .pApplicationInfo = &host_app,
+        .ppEnabledLayerNames = layers,
+        .ppEnabledExtensionNames = extensions,
+    };
+
+    if (vulkan->driver) {
+        extensions[info.enabledExtensionCount++] = VK_LUNARG_DIRECT_DRIVER_LOADING_EXTENSION_NAME;
+        vulkan_chain_driver(vulkan, &info, &direct);
+    }
+    if (vulkan->validate) {
+        extensions[info.enabledExtensionCount++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+        layers[info.enabledLayerCount++] = VALIDATION_LAYER;
+        chain_push(&info, &messenger);
+    }
+    return vulkan->create_instance(&info, NULL, ret);
+}
+
+static VkResult create_instance(struct context *ctx, const VkInstanceCreateInfo *info,
+                                struct instance **ret)
+{
+    const VkApplicationInfo *app = info->pApplicationInfo;
+    struct instance *inst;
+    VkInstance handle;
+    VkResult result;
+
+    if (info->enabledLayerCount > 0) {
+        return VK_ERROR_LAYER_NOT_PRESENT;
+    }
+    if (info->enabledExtensionCount > 0) {
+        return VK_ERROR_EXTENSION_NOT_PRESENT;
+    }
+    if (ctx->vulkan->loader_version < OLDEST_API) {
+        return VK_ERROR_INITIALIZATION_FAILED;
+    }
+    inst = calloc(1, sizeof(*inst));
+    if (!inst) {
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    pthread_mutex_init(&inst->lock, NULL);
+    inst->api_version = api_version_cap(MAX(app ? app->apiVersion : 0, OLDEST_API));
+    result = create_host_instance(ctx->vulkan, app, inst->api_version, &handle);
+    if (result != VK_SUCCESS) {
+        instance_free(inst);
+        return result;
+    }
+    wire_procs_load_instance(&inst->procs, ctx->vulkan->get_instance_proc_addr, handle);
+    if (ctx->vulkan->validate) {
+        start_messenger(ctx->vulkan, inst);
+    }
+    result = instance_read_physicals(inst);
+    if (result != VK_SUCCESS) {
+        stop_messenger(ctx->vulkan, inst);
+        inst->procs.DestroyInstance(handle, NULL);
+        instance_free(inst);
+        return result;
+    }
+    *ret = inst;
+    return VK_SUCCESS;
+}
+
+/* Undoes create_instance. */
+static void destroy_instance(const struct vulkan *vulkan, struct instance *inst)
+{
+    stop_messenger(vulkan, inst);
+    inst->procs.DestroyInstance(inst->procs.instance, NULL);
+}
+
+/* Makes it the context's. False: it has one already, or the id cannot be used. */
+static bool publish_instance(struct decoder *d, struct object *o)
+{
+    LOCK_SCOPE(&d->ctx->lock);
+
+    if (d->ctx->instance || objects_insert(d->objects, o) < 0) {
+        return false;
+    }
+    d->ctx->instance = o;
+    return true;
+}
+
+void cmd_vkCreateInstance(struct decoder *d, struct wire_vkCreateInstance *c)
+{
+    struct instance *inst = NULL;
+    struct object *o;
+
+    c->ret = create_instance(d->ctx, c->pCreateInfo, &inst);
+    if (c->ret != VK_SUCCESS) {
+        return;
+    }
+    o = object_new(*c->pInstance, VK_OBJECT_TYPE_INSTANCE,
+                   (uint64_t)(uintptr_t)inst->procs.instance, NULL);
+    if (!o) {
+        destroy_instance(d->ctx->vulkan, inst);
+        instance_free(inst);
+        c->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
+        return;
+    }
+    o->vk = &inst->procs;
+    o->data = inst;
+    o->data_free = instance_free;
+    if (!publish_instance(d, o)) {
+        destroy_instance(d->ctx->vulkan, inst);
+        object_drop(o);
+        decoder_fail(d, "vkCreateInstance: the context has an instance already, or id %llu is used",
+                     (unsigned long long)*c->pInstance);
+    }
+}
+
+void cmd_vkDestroyInstance(struct decoder *d, struct wire_vkDestroyInstance *c)
+{
+    struct device_leftovers left = { 0 };
+    struct object *o = c->instance_obj;
+    struct instance *inst = o->data;
+
+    if (!objects_remove(d->objects, o, device_collect, &left)) {
+        return; /* another ring was first */
+    }
+    for (uint32_t i = 0; i < left.count; i++) {
+        if (left.objects[i]->type == VK_OBJECT_TYPE_DEVICE) {
+            device_teardown(d, left.objects[i], &left);
+        }
+    }
+    free(left.objects);
+    if (decoder_stopping(d)) {
+        return; /* a device may live on; the process ends soon */
+    }
+    destroy_instance(d->ctx->vulkan, inst);
+    LOCK_SCOPE(&d->ctx->lock);
+    d->ctx->instance = NULL;
+}
+
+/* ---- physical devices ------------------------------------------------------------------- */
+
+/* Gives a host device the guest's id, or checks that it is the one given before. */
+static bool name_physical(struct decoder *d, struct object *instance, struct physical *p,
+                          uint64_t id)
+{
+    struct object *o;
+    int r;
+
+    if (p->id != 0) {
+        if (p->id == id) {
+            return true;
+        }
+        decoder_fail(d, "vkEnumeratePhysicalDevices: id %llu for a device that is %llu already",
+                     (unsigned long long)id, (unsigned long long)p->id);
+        return false;
+    }
+    o = object_new(id, VK_OBJECT_TYPE_PHYSICAL_DEVICE, (uint64_t)(uintptr_t)p->handle, instance);
+    if (!o) {
+        decoder_no_memory(d, sizeof(*o));
+        return false;
+    }
+    o->data = p;
+    r = objects_insert(d->objects, o);
+    if (r < 0) {
+        object_drop(o);
+        decoder_fail(d, "vkEnumeratePhysicalDevices: id %llu cannot be used: %s",
+                     (unsigned long long)id, strerror(-r));
+        return false;
+    }
+    p->id = id;
+    return true;
+}
+
+void cmd_vkEnumeratePhysicalDevices(struct decoder *d, struct wire_vkEnumeratePhysicalDevices *c)
+{
+    struct instance *inst = c->instance_obj->data;
+    const uint32_t fill = MIN(*c->pPhysicalDeviceCount, inst->n_physicals);
+
+    if (!c->pPhysicalDevices) {
+        *c->pPhysicalDeviceCount = inst->n_physicals;
+        c->ret = VK_SUCCESS;
+        return;
+    }
+    LOCK_SCOPE(&inst->lock);
+    for (uint32_t i = 0; i < fill; i++) {
+        if (!name_physical(d, c->instance_obj, &inst->physicals[i], c->pPhysicalDevices[i])) {
+            return;
+        }
+    }
+    *c->pPhysicalDeviceCount = fill;
+    c->ret = fill < inst->n_physicals ? VK_INCOMPLETE : VK_SUCCESS;
+}
+
+/* The guest's id of a host device, 0 if it has none. */
+static uint64_t physical_id(const struct instance *inst, VkPhysicalDevice handle)
+{
+    for (uint32_t i = 0; i < inst->n_physicals; i++) {
+        if (inst->physicals[i].handle == handle) {
+            return inst->physicals[i].id;
+        }
+    }
+    return 0;
+}
+
+/* The same group with the guest's ids for devices; false if it holds one that has no id. */
+static bool translate_group(const struct instance *inst,
+                            const VkPhysicalDeviceGroupProperties *from,
+                            VkPhysicalDeviceGroupProperties *to)
+{
+    memset(to->physicalDevices, 0, sizeof(to->physicalDevices));
+    for (uint32_t i = 0; i < MIN(from->physicalDeviceCount, VK_MAX_DEVICE_GROUP_SIZE); i++) {
+        uint64_t id = physical_id(inst, from->physicalDevices[i]);
+
+        if (id == 0) {
+            return false;
+        }
+        to->physicalDevices[i] = (VkPhysicalDevice)(uintptr_t)id;
+    }
+    to->physicalDeviceCount = from->physicalDeviceCount;
+    to->subsetAllocation = from->subsetAllocation;
+    return true;
+}
+
+void cmd_vkEnumeratePhysicalDeviceGroups(struct decoder *d,
+                                         struct wire_vkEnumeratePhysicalDeviceGroups *c)
+{
+    struct instance *inst = c->instance_obj->data;
+    VkPhysicalDeviceGroupProperties *out = c->pPhysicalDeviceGroupProperties, *host;
+    uint32_t n = *c->pPhysicalDeviceGroupCount;
+
+    if (!inst->procs.EnumeratePhysicalDeviceGroups) {
+        c->ret = VK_ERROR_INITIALIZATION_FAILED;
+        return;
+    }
+    if (!out) {
+        c->ret = inst->procs.EnumeratePhysicalDeviceGroups(inst->procs.instance,
+                                                           c->pPhysicalDeviceGroupCount, NULL);
+        return;
+    }
+    host = decode_alloc(d, n, sizeof(*host));
+    if (!host) {
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        host[i].sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GROUP_PROPERTIES;
+    }
+    c->ret = inst->procs.EnumeratePhysicalDeviceGroups(inst->procs.instance, &n, host);
+
+    LOCK_SCOPE(&inst->lock);
+    for (uint32_t i = 0; c->ret >= 0 && i < n; i++) {
+        if (!translate_group(inst, &host[i], &out[i])) {
+            /* The guest has yet to name its devices: vkEnumeratePhysicalDevices first. */
+            c->ret = VK_ERROR_INITIALIZATION_FAILED;
+        }
+    }
+    for (uint32_t i = 0; c->ret < 0 && i < *c->pPhysicalDeviceGroupCount; i++) {
+        out[i].physicalDeviceCount = 0;
+        memset(out[i].physicalDevices, 0, sizeof(out[i].physicalDevices));
+        out[i].subsetAllocation = VK_FALSE;
+    }
+    if (c->ret >= 0) {
+        *c->pPhysicalDeviceGroupCount = n;
+    }
+}
+
+void cmd_vkEnumerateDeviceExtensionProperties(struct decoder *d,
+                                              struct wire_vkEnumerateDeviceExtensionProperties *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    if (c->pLayerName) {
+        decoder_fail(d, "vkEnumerateDeviceExtensionProperties: a layer, there are none");
+        return;
+    }
+    c->ret = copy_extensions(p->extensions, p->n_extensions, c->pProperties, c->pPropertyCount);
+}
+
+/* What we cannot pass on as the host says it. */
+static void limit_properties(VkPhysicalDeviceProperties *properties)
+{
+    properties->apiVersion = api_version_cap(properties->apiVersion);
+    properties->limits.maxMemoryAllocationCount =
+        MIN(properties->limits.maxMemoryAllocationCount, MAX_ALLOCATIONS);
+}
+
+void cmd_vkGetPhysicalDeviceProperties(struct decoder *d,
+                                       struct wire_vkGetPhysicalDeviceProperties *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    (void)d;
+    *c->pProperties = p->properties;
+    limit_properties(c->pProperties);
+}
+
+void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
+                                        struct wire_vkGetPhysicalDeviceProperties2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    (void)d;
+    p->vk->GetPhysicalDeviceProperties2(p->handle, c->pProperties);
+    limit_properties(&c->pProperties->properties);
+}
+
+/* ---- what can be shared ----------------------------------------------------------------- */
+
+void cmd_vkGetPhysicalDeviceExternalSemaphoreProperties(
+    struct decoder *d, struct wire_vkGetPhysicalDeviceExternalSemaphoreProperties *c)
+{
+    const VkSemaphoreTypeCreateInfo *type =
+        chain_find(c->pExternalSemaphoreInfo, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+    VkExternalSemaphoreProperties *out = c->pExternalSemaphoreProperties;
+    const bool ours =
+        c->pExternalSemaphoreInfo->handleType == VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT &&
+        (!type || type->semaphoreType == VK_SEMAPHORE_TYPE_BINARY);
+
+    (void)d;
+    /* The protocol carries no other kind of payload, whatever the host can do with it. */
+    out->exportFromImportedHandleTypes = out->compatibleHandleTypes =
+        ours ? VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT : 0;
+    out->externalSemaphoreFeatures = ours ? VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT |
+                                                VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
+                                          : 0;
+}
+
+void cmd_vkGetPhysicalDeviceExternalFenceProperties(
+    struct decoder *d, struct wire_vkGetPhysicalDeviceExternalFenceProperties *c)
+{
+    VkExternalFenceProperties *out = c->pExternalFenceProperties;
+    const bool ours =
+        c->pExternalFenceInfo->handleType == VK_EXTERNAL_FENCE_HANDLE_TYPE_SYNC_FD_BIT;
+
+    (void)d;
+    /* An import never leaves the guest. */
+    out->exportFromImportedHandleTypes = out->compatibleHandleTypes =
+        ours ? VK_EXTERNAL_FENCE_HANDLE_TYPE_SYNC_FD_BIT : 0;
+    out->externalFenceFeatures =
+        ours ? VK_EXTERNAL_FENCE_FEATURE_IMPORTABLE_BIT | VK_EXTERNAL_FENCE_FEATURE_EXPORTABLE_BIT
+             : 0;
+}
+
+/* Memory handles that a guest can have: those that a resource can be. */
+static bool guest_memory_handle(VkExternalMemoryHandleTypeFlagBits type)
+{
+    return type == VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT ||
+           type == VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+}
+
+void cmd_vkGetPhysicalDeviceExternalBufferProperties(
+    struct decoder *d, struct wire_vkGetPhysicalDeviceExternalBufferProperties *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    (void)d;
+    if (guest_memory_handle(c->pExternalBufferInfo->handleType)) {
+        p->vk->GetPhysicalDeviceExternalBufferProperties(p->handle, c->pExternalBufferInfo,
+                                                         c->pExternalBufferProperties);
+    }
+}
+
+void cmd_vkGetPhysicalDeviceImageFormatProperties2(
+    struct decoder *d, struct wire_vkGetPhysicalDeviceImageFormatProperties2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+    const VkPhysicalDeviceExternalImageFormatInfo *external =
+        chain_find(c->pImageFormatInfo,
+                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
+
+    (void)d;
+    if (external && external->handleType && !guest_memory_handle(external->handleType)) {
+        c->ret = VK_ERROR_FORMAT_NOT_SUPPORTED;
+        return;
+    }
+    c->ret = p->vk->GetPhysicalDeviceImageFormatProperties2(p->handle, c->pImageFormatInfo,
+                                                            c->pImageFormatProperties);
+}

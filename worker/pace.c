@@ -1,0 +1,96 @@
+#include "worker/pace.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include "ipc/base.h"
+
+/* Between two looks at the clock and at the guest's word; each pause is 40 to 150 cycles on
+ * current processors. */
+#define PAUSES_PER_LOOK 4
+
+/* tests/bench/bench_ring.c has measured these. A busy client's next synchronous call comes within
+ * some 10 us. After that each sleep costs 2 us of processor (10 on a virtual machine) and saves
+ * latency: with sleeps as long as the time already waited a call comes at most twice as late as
+ * it could, and 900 us of silence take 6 of them. */
+struct pace_rules pace_ring = {
+    .look_ns = 10 * 1000,
+    .yield_ns = 0,
+    .first_sleep_ns = 20 * 1000,
+    .growth_percent = 100,
+    .last_sleep_ns = 2 * 1000 * 1000,
+};
+
+void pace_init(unsigned n_cpus)
+{
+    cpu_set_t set;
+
+    if (n_cpus == 0 && sched_getaffinity(0, sizeof(set), &set) == 0) {
+        n_cpus = (unsigned)CPU_COUNT(&set);
+    }
+    /* With one or two processors the guest needs ours to make progress. */
+    pace_ring.look_ns = n_cpus > 2 ? 10 * 1000 : n_cpus == 2 ? 2 * 1000 : 0;
+    pace_ring.yield_ns = n_cpus > 2 ? 0 : 10 * 1000;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void pace_start(struct pace *p, const struct pace_rules *rules, uint64_t limit_ns)
+{
+    *p = (struct pace){ .rules = rules, .begin_ns = now_ns(), .limit_ns = limit_ns };
+}
+
+uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns)
+{
+    uint64_t ns;
+
+    if (waited_ns < MAX(rules->look_ns, rules->yield_ns)) {
+        return 0;
+    }
+    ns = MIN(waited_ns, UINT32_MAX) * rules->growth_percent / 100;
+    ns = MIN(MAX(ns, rules->first_sleep_ns), rules->last_sleep_ns);
+    return MIN(ns, limit_ns - MIN(waited_ns, limit_ns));
+}
+
+bool pace_next(struct pace *p)
+{
+    uint64_t waited = now_ns() - p->begin_ns;
+
+    if (waited >= p->limit_ns) {
+        return false;
+    }
+    p->yield = waited >= p->rules->look_ns;
+    p->sleep_ns = pace_sleep_ns(p->rules, waited, p->limit_ns);
+    return true;
+}
+
+static inline void cpu_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void pace_wait(const struct pace *p)
+{
+    if (p->sleep_ns != 0) {
+        struct timespec ts = { .tv_sec = (time_t)(p->sleep_ns / 1000000000u),
+                               .tv_nsec = (long)(p->sleep_ns % 1000000000u) };
+
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+    } else if (p->yield) {
+        sched_yield();
+    } else {
+        for (int i = 0; i < PAUSES_PER_LOOK; i++) {
+            cpu_pause();
+        }
+    }
+}

@@ -1,0 +1,39 @@
+/*
+ * How a thread waits for something that only a shared page can tell: first by looking again and
+ * again, then by sleeps that grow with the time waited, until its patience is over. The numbers
+ * are the whole trade between latency and processor time; tests/bench measures them.
+ */
+#ifndef CORDON_WORKER_PACE_H
+#define CORDON_WORKER_PACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pace_rules {
+    uint32_t look_ns;        /* look again at once until this much time has passed, ... */
+    uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
+    uint32_t first_sleep_ns; /* then sleep this long at least, ... */
+    uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
+    uint32_t last_sleep_ns;  /* ... but no longer than this */
+};
+
+/* For rings. Chosen by pace_init(), before there are threads. */
+extern struct pace_rules pace_ring;
+/* n_cpus: how many the process may run on; 0 asks the kernel. */
+void pace_init(unsigned n_cpus);
+
+struct pace {
+    const struct pace_rules *rules;
+    uint64_t begin_ns, limit_ns;
+    bool yield;        /* what pace_wait will do: */
+    uint64_t sleep_ns; /* 0 = look again at once, or yield */
+};
+
+void pace_start(struct pace *p, const struct pace_rules *rules, uint64_t limit_ns);
+/* Decides the next step; false when the limit is reached. */
+bool pace_next(struct pace *p);
+/* The pure part: how long to sleep after `waited_ns`. */
+uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns);
+void pace_wait(const struct pace *p);
+
+#endif

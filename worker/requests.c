@@ -1,0 +1,534 @@
+#include "worker/requests.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/dialect.h"
+#include "ipc/list.h"
+#include "ipc/log.h"
+#include "ipc/seqpacket.h"
+#include "worker/context.h"
+#include "worker/control.h"
+#include "worker/limits.h"
+#include "worker/memory.h"
+#include "worker/ring.h"
+
+/* A tail that the VMM could not send is longer than its socket's buffer, which is never smaller
+ * than this: then a request may stand in its place. */
+#define TAIL_LOST_MIN (128u << 10)
+
+struct request {
+    struct list link; /* requests::queue */
+    uint32_t op;
+    union {
+        struct ctx_init init;
+        struct ctx_create_resource create_resource;
+        struct ctx_import_resource import_resource;
+        struct ctx_destroy_resource destroy_resource;
+        struct ctx_submit_fence submit_fence;
+        uint8_t bytes[sizeof(struct ctx_create_resource)]; /* the largest */
+    };
+    struct fdset fds;
+    size_t size; /* of the command stream; SUBMIT_CMD only */
+    uint8_t commands[];
+};
+
+static_assert(sizeof(struct ctx_init) <= sizeof(struct ctx_create_resource) &&
+                  sizeof(struct ctx_import_resource) <= sizeof(struct ctx_create_resource),
+              "request::bytes");
+
+struct requests {
+    /* Set at creation, then const. */
+    struct context *ctx;
+    int socket_fd;
+    pthread_t thread;
+
+    /* Main thread only. */
+    enum dialect_state state;
+    uint8_t *buffer;         /* one message; LIMIT_SUBMIT_BYTES */
+    struct request *partial; /* a SUBMIT_CMD whose tail is due; NULL if it is too long to come */
+    uint32_t tail_due;       /* bytes; 0 = none */
+
+    /* Under the lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t filled, drained;
+    struct list queue;
+    uint32_t n_queued;
+    uint64_t bytes_queued;
+    bool busy; /* one is being run */
+    bool stopping;
+};
+
+static struct request *request_new(uint32_t op, size_t size)
+{
+    struct request *r = calloc(1, sizeof(*r) + size);
+
+    if (r) {
+        r->op = op;
+        r->size = size;
+        list_init(&r->link);
+    }
+    return r;
+}
+
+static struct request *request_free(struct request *r)
+{
+    if (r) {
+        fdset_close(&r->fds);
+        free(r);
+    }
+    return NULL;
+}
+
+/* ---- the context thread: one handler per request ------------------------------------------ */
+
+static void run_init(struct context *ctx, struct request *r)
+{
+    uint64_t size = r->init.shmem_size;
+    uint32_t n_words = (uint32_t)MIN(size / sizeof(uint32_t), TIMELINE_COUNT);
+    int err;
+
+    if ((r->init.flags & CTX_CAPSET_MASK) != CTX_CAPSET_VENUS) {
+        context_fatal(ctx, "INIT for capset %u, only Venus (%u) is served",
+                      r->init.flags & CTX_CAPSET_MASK, CTX_CAPSET_VENUS);
+        return;
+    }
+    /* The server moves the fences on if this process dies; it needs the words before the first. */
+    err =
+        control_timeline(ctx->control_fd, n_words, fdset_peek(&r->fds, 0), fdset_peek(&r->fds, 1));
+    if (err < 0) {
+        context_fatal(ctx, "INIT: cannot tell the server of the timelines: %s", strerror(-err));
+        return;
+    }
+    err = timelines_open(&ctx->timelines, fdset_take(&r->fds, 0), size, fdset_take(&r->fds, 1));
+    if (err < 0) {
+        context_fatal(ctx, "INIT: no timelines from %" PRIu64 " bytes of shared memory: %s", size,
+                      strerror(-err));
+    }
+}
+
+/* Memory that the guest allocated: exported, and kept under the resource's id, so that the same
+ * context may import it again. */
+static int create_from_memory(struct context *ctx, const struct ctx_create_resource *c,
+                              struct ctx_create_resource_reply *reply, int *ret_fd)
+{
+    struct memory_blob blob = { .fd = -1 };
+    AUTO_CLOSE int fd = -1;
+    int copy, err;
+
+    err = memory_export(ctx, c->blob_id, c->blob_size, c->blob_flags, &blob);
+    if (err < 0) {
+        return err;
+    }
+    fd = blob.fd;
+    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) {
+        return -errno;
+    }
+    err = resources_import(&ctx->resources, c->res_id, blob.fd_type, copy, c->blob_size, true);
+    if (err < 0) {
+        return err;
+    }
+    reply->fd_type = (int32_t)blob.fd_type;
+    reply->map_info = blob.map_info;
+    if (blob.fd_type == RESOURCE_OPAQUE) {
+        memcpy(reply->device_uuid, blob.device_uuid, sizeof(reply->device_uuid));
+        memcpy(reply->driver_uuid, blob.driver_uuid, sizeof(reply->driver_uuid));
+        reply->allocation_size = blob.allocation_size;
+        reply->memory_type_index = blob.memory_type_index;
+    }
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+static int create_resource(struct context *ctx, const struct ctx_create_resource *c,
+                           struct ctx_create_resource_reply *reply, int *ret_fd)
+{
+    int err;
+
+    if (c->blob_id != 0) {
+        return create_from_memory(ctx, c, reply, ret_fd);
+    }
+    if (c->blob_flags != BLOB_MAPPABLE) {
+        return -EINVAL;
+    }
+    err = resources_create_shm(&ctx->resources, c->res_id, c->blob_size, ret_fd);
+    if (err == 0) {
+        reply->fd_type = RESOURCE_SHM;
+        reply->map_info = MAP_INFO_CACHED;
+    }
+    return err;
+}
+
+static void run_create_resource(struct requests *q, struct request *r)
+{
+    static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
+    const struct ctx_create_resource *c = &r->create_resource;
+    struct ctx_create_resource_reply reply = { .fd_type = CTX_FD_NONE };
+    AUTO_CLOSE int fd = -1;
+    int err;
+
+    err = create_resource(q->ctx, c, &reply, &fd);
+    if (err < 0) {
+        log_limited(&limit, LOG_LEVEL_WARN, 0,
+                    "resource %u from blob %" PRIu64 " of %" PRIu64 " bytes, flags %u: %s; refused",
+                    c->res_id, c->blob_id, c->blob_size, c->blob_flags, strerror(-err));
+        reply = (struct ctx_create_resource_reply){ .fd_type = CTX_FD_NONE };
+    }
+    /* The VMM's main thread waits for this. If it is gone, the main thread will see that. */
+    (void)seqpacket_send(q->socket_fd, &reply, sizeof(reply), &fd, fd >= 0);
+}
+
+static void run_import_resource(struct context *ctx, struct request *r)
+{
+    static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
+    const struct ctx_import_resource *c = &r->import_resource;
+    int err = -EINVAL;
+
+    if (c->fd_type == RESOURCE_DMABUF || c->fd_type == RESOURCE_OPAQUE ||
+        c->fd_type == RESOURCE_SHM) {
+        err = resources_import(&ctx->resources, c->res_id, (enum resource_kind)c->fd_type,
+                               fdset_take(&r->fds, 0), c->size, false);
+    }
+    /* There is no reply: the guest's use of the id will fail. */
+    if (err < 0) {
+        log_limited(&limit, LOG_LEVEL_WARN, 0,
+                    "import of resource %u, type %d, %" PRIu64 " bytes: %s; ignored", c->res_id,
+                    c->fd_type, c->size, strerror(-err));
+    }
+}
+
+static void run_destroy_resource(struct context *ctx, const struct request *r)
+{
+    uint32_t id = r->destroy_resource.res_id;
+
+    if (rings_use_resource(ctx, id)) {
+        context_fatal(ctx, "resource %u is destroyed while a ring lives in it", id);
+        return;
+    }
+    /* Unknown ids are ordinary: old VMMs tell every context of every resource. */
+    (void)resources_remove(&ctx->resources, id);
+}
+
+static void run_submit_cmd(struct context *ctx, const struct request *r)
+{
+    if (decoder_run(&ctx->decoder, r->commands, r->size, NULL, NULL) == -EPROTO) {
+        context_fatal(ctx, "context stream: %s", ctx->decoder.why);
+    }
+}
+
+static void run_submit_fence(struct context *ctx, const struct request *r)
+{
+    uint32_t ring_idx = r->submit_fence.ring_idx;
+    int err = timeline_submit_fence(ctx, ring_idx, r->submit_fence.seqno);
+
+    if (err == -ERANGE) {
+        context_fatal(ctx, "fence on timeline %u, the context has %u", ring_idx,
+                      ctx->timelines.n_words);
+    } else if (err < 0) {
+        context_fatal(ctx, "fence %u on timeline %u: %s", r->submit_fence.seqno, ring_idx,
+                      strerror(-err));
+    }
+}
+
+static void run_request(struct requests *q, struct request *r)
+{
+    struct context *ctx = q->ctx;
+
+    switch ((enum ctx_op)r->op) {
+    case CTX_OP_NOP:
+        return;
+    case CTX_OP_INIT:
+        run_init(ctx, r);
+        return;
+    case CTX_OP_CREATE_RESOURCE:
+        run_create_resource(q, r);
+        return;
+    case CTX_OP_IMPORT_RESOURCE:
+        run_import_resource(ctx, r);
+        return;
+    case CTX_OP_DESTROY_RESOURCE:
+        run_destroy_resource(ctx, r);
+        return;
+    case CTX_OP_SUBMIT_CMD:
+        run_submit_cmd(ctx, r);
+        return;
+    case CTX_OP_SUBMIT_FENCE:
+        run_submit_fence(ctx, r);
+        return;
+    case CTX_OP_COUNT:
+        return;
+    }
+}
+
+/* The next request, or NULL when the thread is to end. */
+static struct request *queue_take(struct requests *q)
+{
+    struct request *r;
+    LOCK_SCOPE(&q->lock);
+
+    q->busy = false;
+    while (list_empty(&q->queue) && !q->stopping && !context_is_fatal(q->ctx)) {
+        pthread_cond_signal(&q->drained);
+        pthread_cond_wait(&q->filled, &q->lock);
+    }
+    if (q->stopping || context_is_fatal(q->ctx)) {
+        pthread_cond_signal(&q->drained);
+        return NULL;
+    }
+    r = list_entry(q->queue.next, struct request, link);
+    list_remove(&r->link);
+    q->n_queued--;
+    q->bytes_queued -= r->size;
+    q->busy = true;
+    return r;
+}
+
+static void *context_main(void *arg)
+{
+    struct requests *q = arg;
+    struct context *ctx = q->ctx;
+    struct request *r;
+
+    pthread_setname_np(pthread_self(), "context");
+    while ((r = queue_take(q))) {
+        objects_wake(&ctx->objects, &ctx->decoder.reader);
+        run_request(q, r);
+        objects_sleep(&ctx->objects, &ctx->decoder.reader);
+        request_free(r);
+    }
+    return NULL;
+}
+
+/* ---- the main thread ---------------------------------------------------------------------- */
+
+/* Takes own_request. */
+static int queue_put(struct requests *q, struct request *own_request)
+{
+    {
+        LOCK_SCOPE(&q->lock);
+
+        if (q->n_queued < LIMIT_QUEUED_REQUESTS &&
+            own_request->size <= LIMIT_QUEUED_BYTES - q->bytes_queued) {
+            list_append(&q->queue, &own_request->link);
+            q->n_queued++;
+            q->bytes_queued += own_request->size;
+            pthread_cond_signal(&q->filled);
+            return 0;
+        }
+    }
+    request_free(own_request);
+    context_fatal(q->ctx,
+                  "more than %u requests or %llu bytes wait for the context's commands to finish",
+                  LIMIT_QUEUED_REQUESTS, LIMIT_QUEUED_BYTES);
+    return -EPROTO;
+}
+
+static int no_memory(struct requests *q, size_t size)
+{
+    context_fatal(q->ctx, "no memory for a request of %zu bytes", size);
+    return -EPROTO;
+}
+
+static int feed_submit(struct requests *q, const uint8_t *bytes)
+{
+    const uint8_t *cmd = bytes + offsetof(struct ctx_submit_cmd, cmd);
+    struct request *r;
+    uint32_t size;
+
+    memcpy(&size, bytes + offsetof(struct ctx_submit_cmd, size), sizeof(size));
+    if (size == 0 || size % 4 != 0) {
+        context_fatal(q->ctx, "SUBMIT_CMD of %u bytes: not a multiple of 4 above 0", size);
+        return -EPROTO;
+    }
+    if (size > LIMIT_SUBMIT_BYTES) {
+        q->tail_due = size - CTX_SUBMIT_INLINE;
+        return 0;
+    }
+    r = request_new(CTX_OP_SUBMIT_CMD, size);
+    if (!r) {
+        return no_memory(q, size);
+    }
+    memcpy(r->commands, cmd, MIN(size, CTX_SUBMIT_INLINE));
+    if (size > CTX_SUBMIT_INLINE) {
+        q->partial = r;
+        q->tail_due = size - CTX_SUBMIT_INLINE;
+        return 0;
+    }
+    return queue_put(q, r);
+}
+
+static int feed_request(struct requests *q, const uint8_t *bytes, size_t size, struct fdset *fds)
+{
+    struct request *r;
+    uint32_t op;
+    int err;
+
+    err = dialect_check_request(&dialect_b_context, q->state, bytes, size, fds->count, &op);
+    if (err < 0 && dialect_looks_like_a(bytes, size)) {
+        context_fatal(q->ctx, "the VMM speaks the protocol of virglrenderer 0.10, which is not "
+                              "served; install libvirglrenderer 1.0.0 or later for it");
+        return -EPROTO;
+    }
+    if (err < 0) {
+        memcpy(&op, bytes, sizeof(op));
+        context_fatal(q->ctx, "context socket: message of %zu bytes with %u descriptors (%s): %s",
+                      size, fds->count, dialect_op_name(&dialect_b_context, op),
+                      dialect_error_text(err));
+        return -EPROTO;
+    }
+    if (op == CTX_OP_SUBMIT_CMD) {
+        return feed_submit(q, bytes);
+    }
+    r = request_new(op, 0);
+    if (!r) {
+        return no_memory(q, size);
+    }
+    memcpy(r->bytes, bytes, size);
+    r->fds = *fds;
+    *fds = (struct fdset){ 0 };
+    if (op == CTX_OP_INIT) {
+        q->state = DIALECT_AFTER_INIT;
+    }
+    return queue_put(q, r);
+}
+
+int requests_feed(struct requests *q, const void *bytes, size_t size, struct fdset *fds)
+{
+    static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
+    uint32_t tail_due = q->tail_due;
+    struct request *r = q->partial;
+    uint32_t op;
+
+    if (tail_due == 0) {
+        return feed_request(q, bytes, size, fds);
+    }
+    q->tail_due = 0;
+    q->partial = NULL;
+    if (size == tail_due && r && fds->count == 0) {
+        memcpy(r->commands + CTX_SUBMIT_INLINE, bytes, size);
+        return queue_put(q, r);
+    }
+    request_free(r);
+    /* The VMM could not send a tail beyond its socket's buffer, told the guest, and went on. */
+    if (tail_due >= TAIL_LOST_MIN &&
+        dialect_check_request(&dialect_b_context, q->state, bytes, size, fds->count, &op) == 0) {
+        log_limited(&limit, LOG_LEVEL_WARN, 0,
+                    "SUBMIT_CMD of %u bytes is more than the VMM can send; dropped",
+                    tail_due + CTX_SUBMIT_INLINE);
+        return feed_request(q, bytes, size, fds);
+    }
+    context_fatal(q->ctx, "context socket: %zu bytes where the last %u of a SUBMIT_CMD were due",
+                  size, tail_due);
+    return -EPROTO;
+}
+
+int requests_read(struct requests *q)
+{
+    for (;;) {
+        AUTO_FDSET struct fdset fds = { 0 };
+        size_t cap = MAX(sizeof(union ctx_request), MIN(q->tail_due, LIMIT_SUBMIT_BYTES));
+        size_t size;
+        int err;
+
+        if (context_is_fatal(q->ctx)) {
+            return -EPROTO;
+        }
+        err = seqpacket_recv_flags(q->socket_fd, q->buffer, cap, &size, &fds, MSG_DONTWAIT);
+        if (err == -EAGAIN) {
+            return 0;
+        }
+        if (err == -EINTR) {
+            continue;
+        }
+        if (err == -ECONNRESET) {
+            return err;
+        }
+        if (err < 0) {
+            context_fatal(q->ctx, "context socket: a message of more than %zu bytes, or broken: %s",
+                          cap, strerror(-err));
+            return -EPROTO;
+        }
+        err = requests_feed(q, q->buffer, size, &fds);
+        if (err < 0) {
+            return err;
+        }
+    }
+}
+
+void requests_drain(struct requests *q)
+{
+    LOCK_SCOPE(&q->lock);
+
+    while ((!list_empty(&q->queue) || q->busy) && !context_is_fatal(q->ctx)) {
+        pthread_cond_wait(&q->drained, &q->lock);
+    }
+}
+
+int requests_create(struct context *ctx, int socket_fd, struct requests **ret_requests)
+{
+    struct requests *q = calloc(1, sizeof(*q));
+    int err;
+
+    if (!q) {
+        return -ENOMEM;
+    }
+    q->ctx = ctx;
+    q->socket_fd = socket_fd;
+    q->state = DIALECT_BEFORE_INIT;
+    list_init(&q->queue);
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->filled, NULL);
+    pthread_cond_init(&q->drained, NULL);
+    /* Pages come as they are used: an ordinary context touches one. */
+    q->buffer =
+        mmap(NULL, LIMIT_SUBMIT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (q->buffer == MAP_FAILED) {
+        err = -errno;
+        goto fail;
+    }
+    err = -pthread_create(&q->thread, NULL, context_main, q);
+    if (err < 0) {
+        munmap(q->buffer, LIMIT_SUBMIT_BYTES);
+        goto fail;
+    }
+    *ret_requests = q;
+    return 0;
+
+fail:
+    pthread_cond_destroy(&q->drained);
+    pthread_cond_destroy(&q->filled);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+    return err;
+}
+
+struct requests *requests_destroy(struct requests *q)
+{
+    if (!q) {
+        return NULL;
+    }
+    {
+        LOCK_SCOPE(&q->lock);
+        q->stopping = true;
+        pthread_cond_signal(&q->filled);
+    }
+    pthread_join(q->thread, NULL);
+    list_for_each_safe (link, &q->queue) {
+        request_free(list_entry(link, struct request, link));
+    }
+    request_free(q->partial);
+    munmap(q->buffer, LIMIT_SUBMIT_BYTES);
+    pthread_cond_destroy(&q->drained);
+    pthread_cond_destroy(&q->filled);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+    return NULL;
+}
