@@ -694,12 +694,12 @@ static int blob_answer(struct cordon_context *context, uint32_t res_id, uint64_t
         context_break(context);
         return r;
     }
-    if (r == 0) {
-        r = blob_from_reply(&reply, &fds, size, ret_blob);
+    if (r < 0) {
+        return r;
     }
-    if (r == -ETIMEDOUT || r == -EPROTO) {
-        /* It may exist over there, or yet come to: it must not stay. */
-        (void)cordon_resource_destroy(context, res_id);
+    r = blob_from_reply(&reply, &fds, size, ret_blob);
+    if (r == -EPROTO) {
+        (void)cordon_resource_destroy(context, res_id); /* it exists over there */
     }
     return r;
 }
@@ -714,7 +714,11 @@ int cordon_blob_create(struct cordon_context *context, uint32_t res_id, uint64_t
     if (r < 0) {
         return r;
     }
-    return blob_answer(context, res_id, size, deadline, ret_blob);
+    r = blob_answer(context, res_id, size, deadline, ret_blob);
+    if (r == -ETIMEDOUT) {
+        (void)cordon_resource_destroy(context, res_id); /* it may yet come to exist */
+    }
+    return r;
 }
 
 int cordon_blob_begin(struct cordon_context *context, uint32_t res_id, uint64_t blob_id,

@@ -13,6 +13,7 @@
 #include "ipc/log.h"
 #include "ipc/loop.h"
 #include "ipc/seqpacket.h"
+#include "policy/profile.h"
 #include "server/render/connection.h"
 #include "server/render/contexts.h"
 #include "server/render/driver.h"
@@ -146,6 +147,9 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
         log_warn("sandbox: this host lacks %s; workers run without, as allowed by "
                  "--sandbox-allow-missing",
                  text);
+    }
+    if (policy_profile.note) {
+        log_warn("sandbox: %s", policy_profile.note);
     }
     if (s->options.level == SANDBOX_LEVEL_MINIMAL) {
         log_warn("sandbox: minimal: workers have no namespaces and no Landlock, only the filter");

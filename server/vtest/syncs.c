@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "ipc/cleanup.h"
-#include "server/vtest/submit.h"
+#include "ipc/vtest_wire.h"
 
 struct sync {
     uint64_t value;
@@ -18,7 +18,7 @@ struct sync_wait {
     struct list link; /* syncs::waits */
     bool any;
     int event_fd;
-    uint64_t deadline_ns;
+    uint64_t deadline_ms;
     struct sync_update *on;
 };
 
@@ -148,7 +148,7 @@ int syncs_hold(struct syncs *t, const uint32_t *list, uint32_t n, struct sync_up
         return -ENOSPC;
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (!find(t, submit_sync(list, i).id)) {
+        if (!find(t, vtest_sync_at(list, i).id)) {
             return -ENOENT;
         }
     }
@@ -158,7 +158,7 @@ int syncs_hold(struct syncs *t, const uint32_t *list, uint32_t n, struct sync_up
     }
     u->n = n;
     for (uint32_t i = 0; i < n; i++) {
-        struct submit_sync wanted = submit_sync(list, i);
+        struct vtest_sync wanted = vtest_sync_at(list, i);
 
         u->points[i] = (struct sync_point){ find(t, wanted.id), wanted.value };
         u->points[i].sync->refs++;
@@ -189,7 +189,7 @@ void syncs_apply(struct syncs *t, struct sync_update *own)
     wake(t);
 }
 
-int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ns, const uint32_t *list, uint32_t n,
+int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ms, const uint32_t *list, uint32_t n,
                int *ret_fd)
 {
     AUTO_CLOSE int event_fd = -1;
@@ -209,7 +209,7 @@ int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ns, const uint32_t *
         syncs_drop(t, on);
         return r;
     }
-    if (done || deadline_ns == 0) {
+    if (done || deadline_ms == 0) {
         syncs_drop(t, on);
         *ret_fd = take_fd(&event_fd);
         return 0;
@@ -222,7 +222,7 @@ int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ns, const uint32_t *
     *w = (struct sync_wait){
         .any = any,
         .event_fd = fcntl(event_fd, F_DUPFD_CLOEXEC, 0),
-        .deadline_ns = deadline_ns,
+        .deadline_ms = deadline_ms,
         .on = on,
     };
     if (w->event_fd < 0) {
@@ -237,17 +237,17 @@ int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ns, const uint32_t *
     return 0;
 }
 
-uint64_t syncs_expire(struct syncs *t, uint64_t now_ns)
+uint64_t syncs_expire(struct syncs *t, uint64_t now_ms)
 {
     uint64_t next = UINT64_MAX;
 
     list_for_each_safe (pos, &t->waits) {
         struct sync_wait *w = list_entry(pos, struct sync_wait, link);
 
-        if (w->deadline_ns <= now_ns) {
+        if (w->deadline_ms <= now_ms) {
             end_wait(t, w);
         } else {
-            next = MIN(next, w->deadline_ns);
+            next = MIN(next, w->deadline_ms);
         }
     }
     return next;

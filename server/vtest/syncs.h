@@ -49,12 +49,12 @@ MUST_USE int syncs_read(const struct syncs *t, uint32_t id, uint64_t *ret_value)
 MUST_USE int syncs_write(struct syncs *t, uint32_t id, uint64_t value);
 
 /* A wait for any or all of the list of n (id, value low, value high). *ret_fd is an eventfd that
- * the caller owns. deadline_ns: CLOCK_MONOTONIC time from which the wait may be forgotten;
+ * the caller owns. deadline_ms: CLOCK_MONOTONIC time from which the wait may be forgotten;
  * 0: at once, UINT64_MAX: never. 0, -ENOENT (unknown id), -ENOSPC, or another errno. */
-MUST_USE int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ns, const uint32_t *list,
+MUST_USE int syncs_wait(struct syncs *t, bool any, uint64_t deadline_ms, const uint32_t *list,
                         uint32_t n, int *ret_fd);
 /* Forgets waits that are over; returns the next deadline, UINT64_MAX if none. */
-uint64_t syncs_expire(struct syncs *t, uint64_t now_ns);
+uint64_t syncs_expire(struct syncs *t, uint64_t now_ms);
 
 /* Holds the n listed syncs for a later update. 0, -ENOENT, -ENOSPC or -ENOMEM. */
 MUST_USE int syncs_hold(struct syncs *t, const uint32_t *list, uint32_t n,

@@ -1,0 +1,85 @@
+#include "server/vtest/listener.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ipc/cleanup.h"
+
+/* Clients that connect while we are busy. */
+#define BACKLOG 16
+
+/* Removes a socket that nobody listens at. 0: the way is free. */
+static int clear_stale(const struct sockaddr_un *address)
+{
+    AUTO_CLOSE int fd = -1;
+    struct stat st;
+
+    if (lstat(address->sun_path, &st) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return -EEXIST;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN) {
+        return -EADDRINUSE;
+    }
+    if (errno != ECONNREFUSED) {
+        return -errno;
+    }
+    return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int listener_open(struct listener *l, const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    AUTO_CLOSE int fd = -1;
+    struct stat st;
+    mode_t mask;
+    int r;
+
+    *l = (struct listener){ .fd = -1 };
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    r = clear_stale(&address);
+    if (r < 0) {
+        return r;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* A client runs code on this host's driver: other users are not invited. */
+    mask = umask(077);
+    r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+    (void)umask(mask);
+    if (r < 0) {
+        return r;
+    }
+    if (listen(fd, BACKLOG) < 0 || lstat(path, &st) < 0) {
+        r = -errno;
+        (void)unlink(path);
+        return r;
+    }
+    *l = (struct listener){ .fd = take_fd(&fd), .path = path, .dev = st.st_dev, .ino = st.st_ino };
+    return 0;
+}
+
+void listener_close(struct listener *l)
+{
+    struct stat st;
+
+    if (l->fd >= 0 && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) {
+        (void)unlink(l->path);
+    }
+    close_fd(&l->fd);
+}

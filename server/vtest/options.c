@@ -1,0 +1,125 @@
+#include "server/vtest/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char vtest_help[] =
+    "usage: cordon-vtest [OPTION...]\n"
+    "\n"
+    "Serves Mesa's Venus driver on a Unix socket: Vulkan through Cordon without a VM.\n"
+    "\n"
+    "  --socket-path PATH    where to listen ($VTEST_SOCKET_NAME, else /tmp/.virgl_test)\n"
+    "  --once                serve one client, then end\n"
+    "  --max-clients N       at the same time (64)\n"
+    "  --render-server PATH  the render server to start\n"
+    "  --log-level LEVEL     error, warn, info (at start) or debug; the render server's too\n"
+    "  --help, --version\n"
+    "\n"
+    "Given on to the render server, whose --help explains them:\n"
+    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --driver NAME, --device NODE,\n"
+    "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE\n";
+
+static const char *const passed[] = {
+    "--sandbox", "--sandbox-allow-missing", "--driver", "--device", "--worker",
+    "--spare",   "--ready-timeout",         "--stats",
+};
+
+static bool is_option(const char *argument, const char *name)
+{
+    size_t n = strcspn(argument, "=");
+
+    return strlen(name) == n && strncmp(name, argument, n) == 0;
+}
+
+static bool is_passed(const char *argument)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
+        if (is_option(argument, passed[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int apply(struct vtest_options *o, const char *name, const char *value, char *why,
+                 size_t size)
+{
+    if (is_option(name, "--socket-path")) {
+        o->socket_path = value;
+    } else if (is_option(name, "--render-server")) {
+        o->render_server = value;
+    } else if (is_option(name, "--max-clients")) {
+        char *end;
+        unsigned long n = strtoul(value, &end, 10);
+
+        if (value[0] < '0' || value[0] > '9' || *end || n == 0 || n > 256) {
+            (void)snprintf(why, size, "--max-clients %s: give a number from 1 to 256", value);
+            return -EINVAL;
+        }
+        o->max_clients = (uint32_t)n;
+    } else if (log_level_parse(value, &o->log_level) < 0) {
+        (void)snprintf(why, size, "--log-level %s: use error, warn, info or debug", value);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static bool has_value(const char *argument)
+{
+    return is_option(argument, "--socket-path") || is_option(argument, "--render-server") ||
+           is_option(argument, "--max-clients") || is_option(argument, "--log-level") ||
+           is_passed(argument);
+}
+
+int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
+                        struct vtest_options *ret, char *why, size_t size)
+{
+    struct vtest_options o = {
+        .socket_path = socket_name && socket_name[0] ? socket_name : "/tmp/.virgl_test",
+        .max_clients = 64,
+        .log_level = LOG_LEVEL_INFO,
+    };
+    size_t n = 0;
+
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = strchr(name, '=');
+        bool split = !value;
+        int r;
+
+        if (strcmp(name, "--once") == 0) {
+            o.once = true;
+            continue;
+        }
+        if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
+            o.action = strcmp(name, "--help") == 0 ? VTEST_HELP : VTEST_VERSION;
+            continue;
+        }
+        if (!has_value(name)) {
+            (void)snprintf(why, size, "unknown argument \"%s\"; --help lists what there is", name);
+            return -EINVAL;
+        }
+        if (split && i + 1 >= argc) {
+            (void)snprintf(why, size, "%s needs a value; --help says which", name);
+            return -EINVAL;
+        }
+        value = split ? argv[++i] : value + 1;
+        if (is_passed(name) || is_option(name, "--log-level")) {
+            if (n + 2 > VTEST_PASSED_MAX) {
+                (void)snprintf(why, size, "too many options; leave some out");
+                return -EINVAL;
+            }
+            o.passed[n++] = name;
+            if (split) {
+                o.passed[n++] = value;
+            }
+        }
+        r = is_passed(name) ? 0 : apply(&o, name, value, why, size);
+        if (r < 0) {
+            return r;
+        }
+    }
+    *ret = o;
+    return 0;
+}
