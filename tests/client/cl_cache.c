@@ -107,7 +107,6 @@ static void test_caches(struct cache_test *t)
     uint32_t n_null = 0;
     size_t size, size2, small;
     void *data, *data2;
-    uint8_t garbage[64];
 
     create_many_compute(t, first, pipelines);
     for (uint32_t i = 0; i < N_PIPELINES; i++) {
@@ -142,14 +141,14 @@ static void test_caches(struct cache_test *t)
     second = cache_create(app, data, size);
     create_many_compute(t, second, pipelines);
     destroy_pipelines(app, pipelines, N_PIPELINES);
-    memset(garbage, 0xa5, sizeof(garbage));
-    third = cache_create(app, garbage, sizeof(garbage));
+    /* Initial data must come from a cache (VUID-VkPipelineCacheCreateInfo-initialDataSize-00769):
+     * a client driver may trust it, so what is tried here is an empty one. */
+    third = cache_create(app, NULL, 0);
     MUST(vkMergePipelineCaches(app->device, third, 2, (VkPipelineCache[]){ first, second }));
     data2 = cache_data(app, third, &size2);
     check(size2 >= 32, "cache_merge", "%zu bytes", size2);
     create_many_compute(t, third, pipelines);
     destroy_pipelines(app, pipelines, N_PIPELINES);
-    check(true, "cache_from_garbage", " ");
     free(data);
     free(data2);
     vkDestroyPipelineCache(app->device, first, NULL);
