@@ -420,6 +420,7 @@ void sandbox_explain(uint32_t layer, int error, char *text, size_t size)
 void sandbox_failure_text(const struct sandbox_failure *failure, char *text, size_t size)
 {
     const char *name = failure->layer ? sandbox_layer_name(failure->layer) : NULL;
+    const char *error = failure->error ? strerrorname_np(failure->error) : NULL;
     char cause[384], rest[160];
 
     if (size == 0) {
@@ -427,7 +428,7 @@ void sandbox_failure_text(const struct sandbox_failure *failure, char *text, siz
     }
     text[0] = '\0';
     append(text, size, "sandbox: FAILED layer=%s call=%s error=%s\n", name ? name : "-",
-           failure->what, failure->error ? strerrorname_np(failure->error) : "-");
+           failure->what, error ? error : "-");
     if (name) {
         sandbox_explain(failure->layer, failure->error, cause, sizeof(cause));
         append(text, size, "  cause: %s\n", cause);
