@@ -76,7 +76,6 @@ static void add_counts(struct record_counts *sum, const struct worker *w)
     record_count(w->record, &c);
     sum->commands += c.commands;
     sum->replies += c.replies;
-    sum->rings += c.rings;
 }
 
 struct record_counts supervisor_counts(const struct supervisor *s)
@@ -118,6 +117,7 @@ void worker_end(struct worker *w)
         return;
     }
     w->state = WORKER_ENDING;
+    w->asked = true;
     (void)shutdown(w->control_fd, SHUT_RDWR);
     w->control_source = loop_source_remove(w->control_source);
     loop_timer_arm(w->deadline, END_GRACE_MS);
@@ -196,6 +196,7 @@ static void bury(struct worker *w)
         .status = info.si_status,
         .ready = w->ready,
         .served = w->ctx_id != 0,
+        .asked = w->asked,
         .killed_by_us = w->killed,
         .why = w->why[0] ? w->why : NULL,
         .command_name = command_name,
@@ -372,6 +373,7 @@ static int handle_ring(struct worker *w, const struct worker_ring *m, struct fds
 {
     int r = estate_add_ring(&w->estate, m->number, fdset_take(fds, 0), m->status_offset);
 
+    w->supervisor->stats.rings++;
     if (r == -ENOSPC || r == -ENOMEM) {
         log_limited(&w->supervisor->limit, LOG_LEVEL_WARN, w->ctx_id,
                     "ring %u is not watched: %s; should the worker die, the guest would not be "
