@@ -90,13 +90,20 @@ struct record_counts supervisor_counts(const struct supervisor *s)
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
+static void kill_process(const struct worker *w)
+{
+    /* Not reaped yet, so the number is still its own where a jail leaves us no better way. */
+    if (syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS) {
+        (void)kill(w->pid, SIGKILL);
+    }
+}
+
 static void send_kill(struct worker *w)
 {
     w->killed = true;
     w->state = WORKER_ENDING;
     loop_timer_disarm(w->deadline);
-    /* Only a worker that is dead already can be missed here. */
-    (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+    kill_process(w);
 }
 
 void worker_kill(struct worker *w, const char *fmt, ...)
@@ -553,7 +560,7 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         siginfo_t info;
 
         log_error("cannot watch worker %u: %s", w->number, strerror(-r));
-        (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+        kill_process(w);
         (void)waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
         worker_free(w);
         return r;
