@@ -189,9 +189,12 @@ static void on_dead(void *arg, struct worker *w, const struct obituary *o)
         on_served_dead(c, w, o);
         return;
     }
-    if (!obituary_is_peaceful(o) || !o->killed_by_us) {
+    if (!o->asked || !obituary_is_peaceful(o)) {
         obituary_text(o, w->record, text, sizeof(text));
         log_error("worker %u, before it had a context: %s", w->number, text);
+    }
+    if (o->asked) {
+        return;
     }
     /* Not tried again at once: what failed would most likely fail again, for ever. The next
      * context brings the next try. */

@@ -25,7 +25,7 @@ struct contexts {
     struct registry registry;
     struct supervisor supervisor;
     uint32_t spares; /* workers to keep ready */
-    bool failing;    /* the last worker that was started never became ready */
+    bool failing;    /* the newest worker never became ready, or none can */
     struct contexts_stats stats;
     void (*changed)(void *arg); /* a context has ended: numbers may be written down */
     void *arg;

@@ -1,10 +1,11 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,11 +14,13 @@
 #include "ipc/log.h"
 #include "ipc/loop.h"
 #include "ipc/seqpacket.h"
+#include "policy/filter.h"
 #include "policy/profile.h"
 #include "server/render/connection.h"
 #include "server/render/contexts.h"
 #include "server/render/driver.h"
 #include "server/render/options.h"
+#include "server/render/outer_jail.h"
 #include "server/render/stats.h"
 
 #define EXIT_USAGE 2
@@ -32,18 +35,40 @@ struct server {
     struct spawner spawner;
     struct contexts contexts;
     struct connection connection;
+    bool outer_jail; /* a filter that is not ours was in force at our start */
 };
+
+/* One by one: only where close_range is not to be had. */
+static void close_listed(unsigned first, unsigned last)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        unsigned fd = (unsigned)strtoul(entry->d_name, NULL, 10);
+
+        if (fd >= first && fd <= last && (int)fd != dirfd(dir)) {
+            close((int)fd);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+static void close_from_to(unsigned first, unsigned last)
+{
+    if (first <= last && syscall(SYS_close_range, first, last, 0) < 0) {
+        close_listed(first, last);
+    }
+}
 
 /* The VMM may have had us inherit anything: its descriptors (guest disks among them), signals
  * that it blocks or ignores. A SIGCHLD that stays ignored would leave no child to wait for. */
 static void shed_descriptors(int keep)
 {
-    if (keep > 3) {
-        (void)syscall(SYS_close_range, 3u, (unsigned)keep - 1, 0);
-    }
-    if (keep >= 3) {
-        (void)syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0);
-    }
+    close_from_to(3, (unsigned)MAX(keep, 3) - 1);
+    close_from_to((unsigned)MAX(keep, 2) + 1, ~0u);
 }
 
 /* 0, 1 and 2 must be something, or the next socket becomes somebody's stdout. */
@@ -161,14 +186,30 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
     }
 }
 
+/* The server gives up what neither it nor the jail's set-up needs. Workers inherit that. */
+static void seal_server(const struct server *s)
+{
+    int r;
+
+    if (s->outer_jail || !(s->spawner.plan.layers & SANDBOX_SECCOMP)) {
+        return;
+    }
+    r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : filter_install(&policy_server, 0);
+    if (r < 0) {
+        log_warn("the server's own filter could not be installed: %s; workers have theirs",
+                 strerror(-r));
+    }
+}
+
 /* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
  * contexts are refused, and the reason is in the log. */
-static void prepare_workers(struct server *s)
+static bool prepare_workers(struct server *s)
 {
     struct sandbox_failure failure = { 0 };
     char path[4096];
     uint32_t missing = 0;
     const char *worker = s->options.worker_path;
+    int r;
 
     if (!worker) {
         worker = find_worker(path, sizeof(path));
@@ -180,15 +221,25 @@ static void prepare_workers(struct server *s)
         .read = s->driver.read,
     };
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
-    if (spawner_init(&s->spawner, &s->sandbox, &s->driver, worker, s->options.log_level_name,
-                     environ, &missing, &failure) < 0) {
+    r = spawner_init(&s->spawner, &s->sandbox, &s->driver, worker, s->options.log_level_name,
+                     environ, &missing, &failure);
+    if (r < 0) {
         log_failure(&failure);
     }
+    if (outer_jail_refused() >= 0) {
+        log_error("a system call filter that was in force at our start refuses call %d; workers "
+                  "cannot be confined inside it: start the server outside that jail (crosvm: with "
+                  "a policy that allows it), it brings its own",
+                  outer_jail_refused());
+    }
     say_what_is_loose(s, missing);
+    seal_server(s);
+    return r == 0;
 }
 
 static int serve(struct server *s)
 {
+    bool usable = false;
     int r;
 
     r = loop_create(&s->loop);
@@ -198,9 +249,10 @@ static int serve(struct server *s)
     }
     r = watch_signals(s);
     if (r == 0) {
-        prepare_workers(s);
+        usable = prepare_workers(s);
         contexts_init(&s->contexts, s->loop, &s->spawner, s->options.ready_timeout_ms,
                       s->options.spares, write_stats, s);
+        s->contexts.failing = !usable;
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }
     if (r < 0) {
@@ -208,7 +260,9 @@ static int serve(struct server *s)
         s->loop = loop_destroy(s->loop);
         return EXIT_FAILURE;
     }
-    contexts_top_up(&s->contexts);
+    if (usable) {
+        contexts_top_up(&s->contexts);
+    }
     r = loop_run(s->loop);
     connection_fini(&s->connection);
     contexts_fini(&s->contexts);
@@ -267,9 +321,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "cordon-render-server: %s\n", why);
         return EXIT_USAGE;
     }
+    reset_signals();
+    s.outer_jail = outer_jail_expect();
     shed_descriptors(s.options.socket_fd);
     fill_standard_descriptors();
-    reset_signals();
     raise_descriptor_limit();
     log_set_level(s.options.log_level);
     r = seqpacket_check(s.options.socket_fd);

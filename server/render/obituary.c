@@ -33,7 +33,6 @@ void record_count(const struct worker_record *record, struct record_counts *ret)
 {
     *ret = (struct record_counts){
         .replies = atomic_load_explicit(&record->replies, memory_order_relaxed),
-        .rings = atomic_load_explicit(&record->rings_created, memory_order_relaxed),
     };
     for (size_t i = 0; i < WORKER_RECORD_LANES; i++) {
         ret->commands += atomic_load_explicit(&record->lanes[i].commands, memory_order_relaxed);

@@ -19,6 +19,7 @@ struct obituary {
     int status;        /* exit code or signal */
     bool ready;        /* it had become ready */
     bool served;       /* it had its context */
+    bool asked;        /* by us, to end */
     bool killed_by_us; /* then `why` says what for */
     const char *why;   /* what we know beyond that, or NULL: "not ready after 20 s" */
     const char *(*command_name)(uint32_t number); /* NULL where unknown; may be NULL itself */
@@ -26,7 +27,7 @@ struct obituary {
 
 /* Everything counted in a record page, once its writer is dead (or while it runs, about). */
 struct record_counts {
-    uint64_t commands, replies, rings;
+    uint64_t commands, replies;
 };
 void record_count(const struct worker_record *record, struct record_counts *ret);
 

@@ -22,7 +22,7 @@ void stats_log(const struct contexts *c, const char *sandbox_level)
              " refused) by %" PRIu64 " workers; %" PRIu64 " commands decoded, %" PRIu64
              " replies, %" PRIu64 " rings; sandbox %s: %s",
              c->stats.created, c->registry.count, c->stats.lost, c->stats.refused, s->started,
-             counts.commands, counts.replies, counts.rings, sandbox_level, layers);
+             counts.commands, counts.replies, s->rings, sandbox_level, layers);
 }
 
 static int print(const struct contexts *c, const char *sandbox_level, char *text, size_t size)
@@ -50,7 +50,7 @@ static int print(const struct contexts *c, const char *sandbox_level, char *text
                     "  \"layers\": \"%s\"\n"
                     "}\n",
                     c->stats.created, c->registry.count, c->stats.lost, c->stats.refused,
-                    s->started, s->died, counts.commands, counts.replies, counts.rings, s->device,
+                    s->started, s->died, counts.commands, counts.replies, s->rings, s->device,
                     s->driver, sandbox_level, layers);
 }
 

@@ -76,7 +76,6 @@ static void add_counts(struct record_counts *sum, const struct worker *w)
     record_count(w->record, &c);
     sum->commands += c.commands;
     sum->replies += c.replies;
-    sum->rings += c.rings;
 }
 
 struct record_counts supervisor_counts(const struct supervisor *s)
@@ -91,13 +90,20 @@ struct record_counts supervisor_counts(const struct supervisor *s)
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
+static void kill_process(const struct worker *w)
+{
+    /* Not reaped yet, so the number is still its own where a jail leaves us no better way. */
+    if (syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS) {
+        (void)kill(w->pid, SIGKILL);
+    }
+}
+
 static void send_kill(struct worker *w)
 {
     w->killed = true;
     w->state = WORKER_ENDING;
     loop_timer_disarm(w->deadline);
-    /* Only a worker that is dead already can be missed here. */
-    (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+    kill_process(w);
 }
 
 void worker_kill(struct worker *w, const char *fmt, ...)
@@ -118,6 +124,7 @@ void worker_end(struct worker *w)
         return;
     }
     w->state = WORKER_ENDING;
+    w->asked = true;
     (void)shutdown(w->control_fd, SHUT_RDWR);
     w->control_source = loop_source_remove(w->control_source);
     loop_timer_arm(w->deadline, END_GRACE_MS);
@@ -196,6 +203,7 @@ static void bury(struct worker *w)
         .status = info.si_status,
         .ready = w->ready,
         .served = w->ctx_id != 0,
+        .asked = w->asked,
         .killed_by_us = w->killed,
         .why = w->why[0] ? w->why : NULL,
         .command_name = command_name,
@@ -372,6 +380,7 @@ static int handle_ring(struct worker *w, const struct worker_ring *m, struct fds
 {
     int r = estate_add_ring(&w->estate, m->number, fdset_take(fds, 0), m->status_offset);
 
+    w->supervisor->stats.rings++;
     if (r == -ENOSPC || r == -ENOMEM) {
         log_limited(&w->supervisor->limit, LOG_LEVEL_WARN, w->ctx_id,
                     "ring %u is not watched: %s; should the worker die, the guest would not be "
@@ -551,7 +560,7 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         siginfo_t info;
 
         log_error("cannot watch worker %u: %s", w->number, strerror(-r));
-        (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+        kill_process(w);
         (void)waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
         worker_free(w);
         return r;

@@ -54,6 +54,7 @@ struct worker {
     struct loop_source *pidfd_source, *status_source, *control_source, *log_source, *notify_source;
     struct loop_source *deadline; /* STARTING: to be ready; ENDING: to be gone */
     bool ready;                   /* has been */
+    bool asked;                   /* by us, to end */
     bool killed;                  /* by us */
     char why[200];                /* for the obituary; "" = nothing special */
     uint64_t started_ms;
@@ -68,6 +69,7 @@ struct supervisor_owner {
 
 struct supervisor_stats {
     uint64_t started, died;       /* died: other than in peace */
+    uint64_t rings;               /* that workers told us of */
     struct record_counts counts;  /* of the dead; add the living: supervisor_count */
     uint32_t layers;              /* of the last worker that was checked */
     char device[256], driver[64]; /* as it said; cleaned */

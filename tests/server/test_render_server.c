@@ -1,6 +1,7 @@
 /* The render server as a VMM sees it, with a worker that does what the test says. */
 #include <errno.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
@@ -537,6 +538,70 @@ static void statistics_are_written(void **state)
     assert_non_null(strstr(text, "seccomp"));
 }
 
+/* As crosvm's stock jail does: what is not listed there raises SIGSYS. */
+static int filter_and_exec(void *arg)
+{
+    static const int refused[] = {
+        SCMP_SYS(close_range),
+
+        SCMP_SYS(setrlimit),
+        SCMP_SYS(pidfd_send_signal),
+        SCMP_SYS(seccomp),
+        SCMP_SYS(unshare),
+        SCMP_SYS(mount),
+        SCMP_SYS(fsopen),
+        SCMP_SYS(open_tree),
+        SCMP_SYS(execveat),
+        SCMP_SYS(setsockopt),
+        SCMP_SYS(wait4),
+        SCMP_SYS(setsid),
+        SCMP_SYS(umask),
+        SCMP_SYS(landlock_create_ruleset),
+    };
+    const int *socket = arg;
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        if (seccomp_rule_add(filter, SCMP_ACT_TRAP, refused[i], 0) < 0) {
+            return 101;
+        }
+    }
+    /* The dynamic linker asks for a limit; crosvm's filter comes after that. */
+    if (seccomp_rule_add(filter, SCMP_ACT_TRAP, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_NE, 0)) <
+        0) {
+        return 104;
+    }
+    if (dup2(socket[0], 3) < 0 || dup2(socket[1], 2) < 0 || dup2(socket[1], 9) < 0 ||
+        seccomp_load(filter) < 0) {
+        return 102;
+    }
+    execl(server_path, server_path, "--socket-fd", "3", "--worker", worker_path, NULL);
+    return 103;
+}
+
+static void inside_a_foreign_jail_the_server_stays_up(void **state)
+{
+    struct fixture *f = *state;
+    struct srv_create_context m = { .op = SRV_OP_CREATE_CONTEXT, .ctx_id = 9, .name = "jailed" };
+    struct srv_create_context_reply reply = { .ok = 9 };
+    AUTO_FDSET struct fdset fds = { 0 };
+    int pair[2], fd[2];
+    size_t size;
+
+    assert_int_equal(seqpacket_pair(pair), 0);
+    fd[0] = pair[1];
+    fd[1] = open(f->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(seqpacket_send(pair[0], &m, sizeof(m), NULL, 0), 0);
+    assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
+    assert_int_equal(harness_in_child(filter_and_exec, fd), 0);
+    close(fd[0]);
+    close(fd[1]);
+    assert_int_equal(seqpacket_recv(pair[0], &reply, sizeof(reply), &size, &fds), 0);
+    assert_int_equal(reply.ok, 0);
+    close(pair[0]);
+    assert_true(log_has(f, "workers cannot be confined inside it"));
+}
+
 static int run(const char *const *args)
 {
     const char *argv[8] = { server_path };
@@ -587,6 +652,7 @@ int main(void)
         TEST(a_killed_server_takes_its_workers_with_it),
         TEST(a_context_ends_when_the_vmm_closes_its_socket),
         TEST(statistics_are_written),
+        TEST(inside_a_foreign_jail_the_server_stays_up),
         TEST(wrong_options_end_with_status_2),
     };
 
