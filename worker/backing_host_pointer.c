@@ -18,8 +18,9 @@
 #include "worker/device.h"
 #include "worker/resources.h"
 
-/* A guest with bigger pages asks for blobs of another size, which are refused. */
+/* What a memory is rounded up to. Arm guests may have pages of 16 or 64 KiB and ask for more. */
 #define GUEST_PAGE 4096u
+#define LARGEST_GUEST_PAGE 65536u
 
 static VkResult result_of(int r)
 {
