@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -117,26 +118,39 @@ static bool take_token(struct notify *n)
     return true;
 }
 
-/* The caller's path, once, into our memory. False if it has no end within the limit or is not
- * readable. Reads up to the end of the page first: a path may lie before an unmapped one. */
-static bool read_path(const struct notify *n, uint64_t address, char path[PATH_LIMIT])
+/* Through the descriptor if it could be opened in time; otherwise the kernel lets us read the
+ * worker if its user namespace is one that we made. */
+static ssize_t read_memory(const struct notify *n, uint64_t address, char *to, size_t size)
+{
+    struct iovec local = { to, size };
+    struct iovec remote = { (void *)(uintptr_t)address, size };
+
+    if (n->mem >= 0) {
+        return pread(n->mem, to, size, (off_t)address);
+    }
+    return process_vm_readv(n->pid, &local, 1, &remote, 1, 0);
+}
+
+/* The caller's path, once, into our memory. -EPERM if we may not look at all, another errno if it
+ * has no end or is not there. Page by page: a path may end just before an unmapped one. */
+static int read_path(const struct notify *n, uint64_t address, char path[PATH_LIMIT])
 {
     size_t used = 0;
 
-    while (n->mem >= 0 && used < PATH_LIMIT) {
+    while (used < PATH_LIMIT) {
         size_t to_page_end = 4096 - ((address + used) & 4095);
-        ssize_t got = pread(n->mem, path + used, MIN(to_page_end, PATH_LIMIT - used),
-                            (off_t)(address + used));
+        ssize_t got =
+            read_memory(n, address + used, path + used, MIN(to_page_end, PATH_LIMIT - used));
 
         if (got <= 0) {
-            return false;
+            return got < 0 ? -errno : -EFAULT;
         }
         if (memchr(path + used, '\0', (size_t)got)) {
-            return true;
+            return 0;
         }
         used += (size_t)got;
     }
-    return false;
+    return -ENAMETOOLONG;
 }
 
 /* The node, opened by the server's own name for it and compared with what it was at the start. */
@@ -210,17 +224,17 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
 {
     AUTO_CLOSE int fd = -1;
     char path[PATH_LIMIT];
-    bool readable = read_path(n, address, path);
+    int r = read_path(n, address, path);
 
     /* The thread may be gone and its number reused: then what was read is somebody else's. */
     if (ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &req->id) < 0) {
         return NOTIFY_ANSWERED;
     }
-    if (!readable && n->mem >= 0) {
+    if (r < 0 && r != -EPERM) {
         describe(n, req, NULL, line, size);
         return NOTIFY_VIOLATION;
     }
-    if (readable && !(flags & ~(uint64_t)(O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) &&
+    if (r == 0 && !(flags & ~(uint64_t)(O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) &&
         n->opened < OPENED_LIMIT) {
         for (unsigned i = 0; i < n->n_devices && fd < 0; i++) {
             if (strcmp(n->devices[i].path, path) == 0) {
@@ -234,7 +248,7 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
     }
     n->denied++;
     (void)answer_error(n, req->id, ENOENT);
-    describe(n, req, readable ? path : NULL, line, size);
+    describe(n, req, r == 0 ? path : NULL, line, size);
     return NOTIFY_DENIED;
 }
 

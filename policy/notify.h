@@ -21,7 +21,7 @@ struct notify_device {
 
 struct notify {
     int listener; /* owned; readable when a call waits */
-    int mem;      /* owned: the worker's memory, -1 if it could not be opened */
+    int mem;      /* owned: the worker's memory, -1 if it could not be opened in time */
     pid_t pid;
     const struct policy_program *program;
     struct notify_device devices[NOTIFY_MAX_DEVICES];
@@ -40,8 +40,9 @@ enum notify_verdict {
     NOTIFY_GONE,      /* no process is behind the listener any more */
 };
 
-/* The worker's memory: open it when jail_entered has said 0 and before the worker seals itself;
- * later the kernel may refuse. -1 in *ret_mem is no error: then opens are refused unread. */
+/* The worker's memory, or -1. Call it when jail_entered has said 0: once the worker has sealed
+ * itself an unprivileged server is too late. That is no error: a worker in a user namespace of
+ * ours is read another way, and one without is refused its opens unread. */
 int notify_open_memory(pid_t pid);
 
 /* Takes over listener and mem. `devices`: absolute paths of nodes that the worker may be given,

@@ -6,7 +6,9 @@
  *   @include FILE                        relative to the including file
  *   name: allow                          # reason
  *   name: return ERRNO
+ *   name: notify                         asks the supervisor; ENOSYS where there is none
  *   name: EXPR [, else return ERRNO]     allowed if EXPR; otherwise ERRNO, or the default action
+ *   name: EXPR, else notify
  *   ioctl-nr: d 0x00 0x09                type and number of an ioctl, whatever its size field
  *   broker: rw /dev/udmabuf              a path for the supervisor's broker
  *
@@ -472,12 +474,19 @@ static void parse_rule(const char *name)
     } else if (take("return")) {
         rule.always = true;
         rule.otherwise = take_errno();
+    } else if (take("notify")) {
+        rule.always = true;
+        rule.otherwise = SECCOMP_RET_USER_NOTIF;
     } else {
         take_expression(&rule);
         if (take(",")) {
             expect("else");
-            expect("return");
-            rule.otherwise = take_errno();
+            if (take("notify")) {
+                rule.otherwise = SECCOMP_RET_USER_NOTIF;
+            } else {
+                expect("return");
+                rule.otherwise = take_errno();
+            }
         }
         if (rule.otherwise == SECCOMP_RET_ALLOW) {
             fail("`%s` is allowed either way: say `else return`", name);

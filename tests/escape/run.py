@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Runs every escape attempt under the given layers and compares with attempts.tsv.
+
+usage: run.py ESCAPE_RUN ESCAPE_TRY LAYERS
+
+As root every attempt is made twice, as root and as an ordinary user; the control column `none`
+only as an ordinary user, so that what succeeds does no harm. Status 77: this host cannot do it.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COLUMNS = ("none", "all", "no-userns", "no-landlock")
+ORDINARY = 65534
+
+
+def read_table(path):
+    """Rows of the table: {name: {column: outcome}}; outcomes may be given per user."""
+    table = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        cells = line.split("\t")
+        if len(cells) not in (6, 7) or cells[1] in table:
+            sys.exit(f"{path}:{number}: six or seven cells, each name once")
+        table[cells[1]] = dict(zip(COLUMNS, cells[2:6]))
+    return table
+
+
+def expectation(cell, uid):
+    """`refused EAGAIN; root: escaped` differs for root; the first is everybody else's."""
+    usual, _, root = cell.partition("; root: ")
+    return root if root and uid == 0 else usual
+
+
+def matches(expected, got):
+    if expected == "any":
+        return got.split()[0] != "broken"
+    if expected == "contained":
+        return got.split()[0] in ("refused", "killed", "signal")
+    return got == expected
+
+
+def run_as(uid, argv):
+    who = {}
+    if uid != os.geteuid():
+        who = dict(user=uid, group=uid, extra_groups=[])
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=90, **who)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 1, "broken: no end", "")
+
+
+def run_all(uid, runner, helper, layers, table):
+    failures = escaped = 0
+    names = [line.split()[1] for line in run_as(uid, [helper, "--list"]).stdout.splitlines()]
+    for name in names:
+        if name not in table:
+            print(f"FAIL {name}: not in the table")
+            failures += 1
+            continue
+        done = run_as(uid, [runner, helper, layers, name])
+        got = done.stdout.strip() or f"broken: status {done.returncode}"
+        expected = expectation(table[name][layers], uid)
+        escaped += got == "escaped"
+        if not matches(expected, got):
+            print(f"FAIL {name} as uid {uid}: expected {expected}, got {got}")
+            failures += 1
+        elif got.startswith("killed") and f"not in worker.lavapipe.policy" not in done.stderr:
+            print(f"FAIL {name} as uid {uid}: the log line is `{done.stderr.strip()}`")
+            failures += 1
+    print(f"layers={layers} uid={uid}: {len(names)} attempts, {escaped} escaped, {failures} unexpected")
+    return failures
+
+
+def main():
+    runner, helper, layers = sys.argv[1:]
+    table = read_table(Path(__file__).with_name("attempts.tsv"))
+    uids = [os.geteuid()]
+    if uids == [0]:
+        uids = [ORDINARY] if layers == "none" else [0, ORDINARY]
+    failures = 0
+    # Where another user can run them, whoever owns the build folder.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        runner, helper = (shutil.copy(p, folder) for p in (runner, helper))
+        for uid in uids:
+            able = run_as(uid, [runner, "--check", layers])
+            if able.returncode == 77:
+                print(f"SKIP as uid {uid}: {able.stdout.strip()}")
+                return 77
+            failures += run_all(uid, runner, helper, layers, table)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

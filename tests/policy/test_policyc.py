@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""What the policy compiler and the linter must refuse, and what merges.
+
+usage: test_policyc.py POLICYC LINT
+"""
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+POLICYC, LINT = sys.argv[1:3]
+
+
+class Text(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name)
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def compile(self, text, **others):
+        for name, body in others.items():
+            (self.path / f"{name}.policy").write_text(body)
+        policy = self.path / "p.policy"
+        policy.write_text(text)
+        done = subprocess.run([POLICYC, policy, "policy_p", self.path / "p.c", self.path / "p.lst"],
+                              capture_output=True, text=True, timeout=20)
+        return done.returncode, done.stderr
+
+    def refused(self, text, where, why, **others):
+        code, message = self.compile(text, **others)
+        self.assertEqual(code, 1, message)
+        self.assertIn(where, message)
+        self.assertIn(why, message)
+
+    def accepted(self, text, **others):
+        code, message = self.compile(text, **others)
+        self.assertEqual(code, 0, message)
+        return (self.path / "p.lst").read_text()
+
+    def lint(self, text):
+        policy = self.path / "l.policy"
+        policy.write_text(text)
+        return subprocess.run([sys.executable, LINT, policy], capture_output=True, text=True,
+                              timeout=20)
+
+
+class Refusals(Text):
+    def test_unknown_call(self):
+        self.refused("@default kill\nread: allow\nraed: allow\n", "p.policy:3:", "raed")
+
+    def test_unknown_constant(self):
+        self.refused("@default kill\nmmap: arg2 in PROT_REED\n", "p.policy:2:", "PROT_REED")
+
+    def test_unknown_errno(self):
+        self.refused("@default kill\nread: return EOOPS\n", "p.policy:2:", "EOOPS")
+
+    def test_unknown_directive(self):
+        self.refused("@defualt kill\n", "p.policy:1:", "unknown directive")
+
+    def test_no_default(self):
+        self.refused("read: allow\n", "p.policy:1:", "@default comes first")
+        self.refused("# nothing\n", "p.policy", "no @default")
+
+    def test_default_twice(self):
+        self.refused("@default kill\nread: allow\n@default allow\n", "p.policy:3:", "once")
+
+    def test_contradiction(self):
+        self.refused("@default kill\nread: allow\nread: return EPERM\n", "p.policy:3:",
+                     "contradicts")
+        self.refused("@default kill\nread: allow\nread: arg0 == 1\n", "p.policy:3:", "contradicts")
+        self.refused("@default kill\nread: arg0 == 1, else return EPERM\nread: arg0 == 2\n",
+                     "p.policy:3:", "contradicts")
+
+    def test_contradiction_across_files(self):
+        self.refused("@default kill\n@include q.policy\nread: return EPERM\n", "p.policy:3:",
+                     "q.policy:1", q="read: allow\n")
+
+    def test_error_in_an_included_file(self):
+        self.refused("@default kill\n@include q.policy\n", "q.policy:2:", "nonsense",
+                     q="read: allow\nnonsense: allow\n")
+
+    def test_missing_include(self):
+        self.refused("@default kill\n@include none.policy\n", "p.policy:2:", "No such file")
+
+    def test_endless_include(self):
+        self.refused("@default kill\n@include p.policy\n", "p.policy", "deeper")
+
+    def test_bad_argument(self):
+        self.refused("@default kill\nread: arg6 == 1\n", "p.policy:2:", "arg0 to arg5")
+        self.refused("@default kill\nread: arg0 = 1\n", "p.policy:2:", "expected ==")
+        self.refused("@default kill\nread: arg0 == 1x\n", "p.policy:2:", "bad number")
+        self.refused("@default kill\nread: arg0 == 1 arg1 == 2\n", "p.policy:2:", "unexpected")
+        self.refused("@default kill\nread:\n", "p.policy:2:", "arg0 to arg5")
+
+    def test_number_too_large(self):
+        self.refused("@default kill\nread: arg0 == 0x1ffffffffffffffff\n", "p.policy:2:",
+                     "bad number")
+
+    def test_never_true(self):
+        self.refused("@default kill\nread: arg0 & 0xf0 == 0x01\n", "p.policy:2:", "never true")
+
+    def test_allowed_either_way(self):
+        self.refused("@default allow\nread: arg0 == 1\n", "p.policy:2:", "either way")
+        self.refused("@default allow\nioctl-nr: d 0x00\n", "p.policy:2:", "anyway")
+
+    def test_ioctl_numbers(self):
+        self.refused("@default kill\nioctl-nr: d 0x100\n", "p.policy:2:", "larger than 0xff")
+        self.refused("@default kill\nioctl-nr: dd 0x10\n", "p.policy:2:", "type character")
+        self.refused("@default kill\nioctl: return EPERM\nioctl-nr: d 0x10\n", "p.policy:3:",
+                     "contradicts")
+
+    def test_broker_paths(self):
+        self.refused("@default kill\nbroker: rw /etc/passwd\n", "p.policy:2:", "below /dev")
+        self.refused("@default kill\nbroker: rw /dev/../etc/passwd\n", "p.policy:2:", "below /dev")
+        self.refused("@default kill\nbroker: ro /dev/null\n", "p.policy:2:", "expected `rw`")
+
+    def test_too_many(self):
+        tests = " && ".join(["arg0 != 1"] * 40)
+        self.refused(f"@default kill\nread: {tests}\n", "p.policy:2:", "more than")
+        tests = " || ".join(["arg0 == 1"] * 70)
+        self.refused(f"@default kill\nread: {tests}\n", "p.policy:2:", "more than")
+
+
+class Merging(Text):
+    def test_equal_lines_count_once(self):
+        self.assertIn("1 calls", self.accepted("@default kill\nread: allow\nread: allow\n"))
+
+    def test_alternatives_join(self):
+        listing = self.accepted("@default kill\n@include q.policy\nread: arg0 == 2\n",
+                                q="read: arg0 == 1\n")
+        self.assertIn("2 alternatives", listing)
+
+    def test_ioctl_lines_join(self):
+        listing = self.accepted("@default kill\nioctl-nr: d 0x00 0x09\nioctl-nr: d 0x09\n"
+                                "ioctl: arg1 == 0x5401\n")
+        self.assertIn("2 ioctls", listing)
+
+    def test_comments_and_blanks(self):
+        self.assertIn("1 calls", self.accepted("# x\n\n  @default kill # y\n read : allow # z\n"))
+
+
+class Lint(Text):
+    def test_risky_line_without_reason(self):
+        done = self.lint("mmap: arg2 in PROT_READ\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("l.policy:1: `mmap` needs a reason", done.stdout)
+
+    def test_reason_is_enough(self):
+        self.assertEqual(self.lint("mmap: arg2 in PROT_READ  # heaps\n").returncode, 0)
+
+    def test_never(self):
+        done = self.lint("execve: allow  # because\n")
+        self.assertIn("never given", done.stdout)
+        self.assertEqual(self.lint("execve: return EPERM\nptrace: notify\n").returncode, 0)
+
+    def test_arguments(self):
+        self.assertIn("test of its arguments", self.lint("prctl: allow  # x\n").stdout)
+
+    def test_untidy(self):
+        self.assertIn("tab", self.lint("read: allow\t# x\n").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
