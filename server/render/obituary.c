@@ -142,9 +142,9 @@ static void append_lane(const struct obituary *o, const struct recorder_lane *la
     uint64_t n = MIN(commands, WORKER_RECORD_LAST);
 
     if (what == 0) {
-        append(text, size, "; on the context stream %" PRIu64 ", newest first:", commands);
+        append(text, size, "; on the context stream (%" PRIu64 "), newest first:", commands);
     } else {
-        append(text, size, "; on ring %" PRIu32 " %" PRIu64 ", newest first:", what, commands);
+        append(text, size, "; on ring %" PRIu32 " (%" PRIu64 "), newest first:", what, commands);
     }
     for (uint64_t i = 1; i <= n; i++) {
         uint32_t number = atomic_load_explicit(&lane->last[(commands - i) % WORKER_RECORD_LAST],
