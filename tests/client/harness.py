@@ -16,6 +16,8 @@ import time
 HOST_ICD = os.environ.get("CORDON_HOST_ICD", "/usr/share/vulkan/icd.d/lvp_icd.json")
 GUEST_ICD = os.environ.get("CORDON_GUEST_ICD", "/usr/share/vulkan/icd.d/virtio_icd.json")
 SKIP = 77
+# Other roots hold other clients: scripts/peer-root.
+CACHE = pathlib.Path(os.environ.get("CORDON_CACHE") or pathlib.Path.home() / ".cache/cordon")
 
 
 class Skip(Exception):
@@ -53,15 +55,36 @@ def host_environment():
     return clean_environment() | {"VK_DRIVER_FILES": HOST_ICD}
 
 
-def guest_environment(socket_path):
-    if not pathlib.Path(GUEST_ICD).exists():
-        raise Skip(f"no venus driver at {GUEST_ICD}")
+def guest_environment(socket_path, icd=GUEST_ICD):
+    if not pathlib.Path(icd).exists():
+        raise Skip(f"no venus driver at {icd}")
     old = os.environ.get("VN_DEBUG")
     return clean_environment() | {
-        "VK_DRIVER_FILES": GUEST_ICD,
+        "VK_DRIVER_FILES": str(icd),
         "VN_DEBUG": f"{old},vtest" if old else "vtest",
         "VTEST_SOCKET_NAME": str(socket_path),
     }
+
+
+class ClientRoot:
+    """Another Debian's libraries for client programs: its libc, Vulkan loader and venus driver.
+
+    Its dynamic linker is told where they are, so nobody needs to be root to use them.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.linker = next(iter(self.folder.glob("usr/lib64/ld-linux-*.so.*")), None)
+        self.libraries = next(iter(self.folder.glob("usr/lib/*-linux-gnu")), None)
+        if not (self.linker and self.libraries):
+            raise Skip(f"no other Debian at {folder}; scripts/peer-root --suite forky make")
+
+    def command(self, command):
+        return [str(self.linker), "--library-path", str(self.libraries), *command]
+
+    def environment(self, socket_path):
+        return guest_environment(socket_path,
+                                 self.folder / "usr/share/vulkan/icd.d/virtio_icd.json")
 
 
 class Result:
