@@ -20,8 +20,6 @@
 /* Oldest version that the protocol can stand on. */
 #define OLDEST_API VK_API_VERSION_1_1
 
-#define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
-
 /* Every allocation that can be mapped holds a descriptor until the VMM takes it, and the worker
  * has 32768 of them in all (limits.h: LIMIT_RESOURCES). Vulkan asks for at least 4096. */
 #define MAX_ALLOCATIONS 8192u
@@ -89,6 +87,18 @@ static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
     .pfnUserCallback = validation_said,
 };
 
+/* A layer that gives out handles of its own passes them on unchanged in commands that are newer
+ * than it, and the driver takes them for its own. */
+static const VkValidationFeatureDisableEXT validation_disabled[] = {
+    VK_VALIDATION_FEATURE_DISABLE_UNIQUE_HANDLES_EXT,
+};
+
+static const VkValidationFeaturesEXT validation_features = {
+    .sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
+    .disabledValidationFeatureCount = ARRAY_SIZE(validation_disabled),
+    .pDisabledValidationFeatures = validation_disabled,
+};
+
 static void start_messenger(const struct vulkan *vulkan, struct instance *inst)
 {
     PFN_vkCreateDebugUtilsMessengerEXT create =
@@ -121,6 +131,7 @@ static VkResult create_host_instance(const struct vulkan *vulkan, const VkApplic
 {
     struct vulkan_direct direct;
     VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info;
+    VkValidationFeaturesEXT features = validation_features;
     const VkApplicationInfo host_app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pApplicationName = app ? app->pApplicationName : NULL,
@@ -143,8 +154,9 @@ static VkResult create_host_instance(const struct vulkan *vulkan, const VkApplic
     }
     if (vulkan->validate) {
         extensions[info.enabledExtensionCount++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
-        layers[info.enabledLayerCount++] = VALIDATION_LAYER;
+        layers[info.enabledLayerCount++] = VULKAN_VALIDATION_LAYER;
         chain_push(&info, &messenger);
+        chain_push(&info, &features);
     }
     return vulkan->create_instance(&info, NULL, ret);
 }
