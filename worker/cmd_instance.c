@@ -4,6 +4,7 @@
  * SYNC_FD semaphores and SYNC_FD fences.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "ipc/cleanup.h"
 #include "ipc/log.h"
@@ -66,6 +67,17 @@ void cmd_vkEnumerateInstanceExtensionProperties(
 
 /* ---- vkCreateInstance ------------------------------------------------------------------- */
 
+/* Older layers put the identifier and the handles before the text. */
+static const char *validation_text(const VkDebugUtilsMessengerCallbackDataEXT *data)
+{
+    static const char before[] = " | MessageID = ", end[] = " | ";
+    const char *text = data->pMessage ? data->pMessage : "?";
+    const char *found = strstr(text, before);
+
+    found = found ? strstr(found + strlen(before), end) : NULL;
+    return found ? found + strlen(end) : text;
+}
+
 static VKAPI_ATTR VkBool32 VKAPI_CALL validation_said(
     VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
     const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
@@ -74,7 +86,8 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL validation_said(
     (void)user;
     log_line(severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? LOG_LEVEL_ERROR
                                                                       : LOG_LEVEL_WARN,
-             0, "validation: %s", data->pMessage ? data->pMessage : "?");
+             0, "validation: %s: %s", data->pMessageIdName ? data->pMessageIdName : "?",
+             validation_text(data));
     return VK_FALSE;
 }
 

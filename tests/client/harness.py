@@ -66,10 +66,28 @@ def guest_environment(socket_path, icd=GUEST_ICD):
     }
 
 
-class ClientRoot:
-    """Another Debian's libraries for client programs: its libc, Vulkan loader and venus driver.
+# Makes another Debian the root of a process, with a build and a folder of ours in it; the sandbox
+# cannot be built under chroot, where the kernel makes no user namespaces.
+ENTER = """
+mount --bind "$1" "$1"
+mount --bind "$2" "$1/mnt"
+mount --bind "$3" "$1/srv"
+mount --rbind /proc "$1/proc"
+mount --rbind /dev "$1/dev"
+cd "$1"
+pivot_root . .
+umount -l .
+cd /
+shift 3
+exec "$@"
+"""
 
-    Its dynamic linker is told where they are, so nobody needs to be root to use them.
+
+class OtherRoot:
+    """Another Debian: its libc, Vulkan loader and drivers, for clients or for the server.
+
+    For a client its dynamic linker is told where they are, which takes no rights at all. The
+    server gets it as its root, in a mount namespace of its own.
     """
 
     def __init__(self, folder):
@@ -78,6 +96,12 @@ class ClientRoot:
         self.libraries = next(iter(self.folder.glob("usr/lib/*-linux-gnu")), None)
         if not (self.linker and self.libraries):
             raise Skip(f"no other Debian at {folder}; scripts/peer-root --suite forky make")
+
+    def enter(self, build, folder, command):
+        """`command` with this root, the build at /mnt and our folder at /srv."""
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        return ["unshare", *user, "--mount", "--propagation", "private", "sh", "-ec", ENTER, "sh",
+                str(self.folder), str(build), str(folder), *command]
 
     def command(self, command):
         return [str(self.linker), "--library-path", str(self.libraries), *command]
@@ -200,17 +224,23 @@ class Usage:
 class Server:
     """A cordon-vtest of our own, listening; use as a context manager."""
 
-    def __init__(self, program, extra=()):
+    def __init__(self, program, extra=(), root=None):
+        program = pathlib.Path(program).resolve()
         if not os.access(program, os.X_OK):
             raise Skip(f"no {program}")
         self.folder = tempfile.TemporaryDirectory(prefix="cordon-client-")
         self.socket_path = pathlib.Path(self.folder.name) / "vtest.sock"
         self.log_path = pathlib.Path(self.folder.name) / "server.log"
+        command = [str(program), "--socket-path", str(self.socket_path), *extra]
+        if root:
+            build = program.parents[2]
+            inside = pathlib.Path("/mnt") / program.relative_to(build)
+            command = root.enter(build, self.folder.name, [
+                str(inside), "--socket-path", f"/srv/{self.socket_path.name}", *extra])
         # The server's workers use the host driver, whatever our own environment says.
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [str(program), "--socket-path", str(self.socket_path), *extra],
-                env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command, env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
         try:
             wait_until("the server accepts", self.accepts, 20)

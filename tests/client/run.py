@@ -38,7 +38,7 @@ def run_through(options, server, extra=()):
     command = [options.client, *options.rest, *extra]
     environment = harness.guest_environment(socket)
     if options.root:
-        root = harness.ClientRoot(harness.CACHE / options.root)
+        root = harness.OtherRoot(harness.CACHE / options.root)
         command, environment = root.command(command), root.environment(socket)
     result = harness.run_client(command, environment, options.timeout)
     if not result.ok:
@@ -83,7 +83,7 @@ def run(options):
         print(f"ok on {line['device']}" + (f"; skipped: {', '.join(skipped)}" if skipped else ""))
         return
     if options.root:
-        harness.ClientRoot(harness.CACHE / options.root)  # skips before anything is started
+        harness.OtherRoot(harness.CACHE / options.root)  # skips before anything is started
     server = None if options.socket else harness.Server(options.server)
     try:
         with tempfile.TemporaryDirectory(prefix="cordon-client-") as folder:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Runs one client program through Cordon, with the Khronos validation layer in the worker.
 
-  run.py --server CORDON_VTEST [--root DIR] [--expect ID] CLIENT [client options]
+  run.py --server CORDON_VTEST [--root DIR [--newest]] [--expect ID] CLIENT [client options]
 
 --root    the client uses the venus driver of this Debian root (see tests/client/run.py)
+--newest  the server runs in that root as well, with its layer and its host driver
 --expect  the layer must say just this, once at least: shows that it listens
 
 Every error of the layer fails the test, except those that docs/validation.md names and argues.
@@ -21,12 +22,12 @@ sys.path.insert(0, str(TOP / "tests/client"))
 
 import harness  # noqa: E402  (beside the programs that it runs)
 
-LAYER = pathlib.Path("/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json")
+LAYER = "usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json"
 DOCUMENT = TOP / "docs/validation.md"
 
 # What the server prints of what the layer says.
-LINE = re.compile(r"^cordon-render-server: (error|warn) +(ctx=\d+)? .*?validation: (.*)$")
-IDENTIFIER = re.compile(r"\[ (\S+) \]")
+LINE = re.compile(
+    r"^cordon-render-server: (error|warn) +(ctx=\d+)? .*?validation: (\S+): (.*)$")
 
 
 def read_exceptions():
@@ -34,7 +35,7 @@ def read_exceptions():
     rows = []
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| `") and len(cells) == 3:
+        if line.startswith("| `VUID") and len(cells) == 3:
             if not cells[2]:
                 raise harness.Failure(f"{DOCUMENT.name}: {cells[0]} gives no reason")
             rows.append((cells[0].strip("`"), cells[1].strip("`")))
@@ -52,8 +53,7 @@ def read_messages(log):
             if not found[2]:
                 raise harness.Failure(f"the line does not say which context: {line}")
             if found[1] == "error":
-                name = IDENTIFIER.search(found[3])
-                messages.append((name[1] if name else "", found[3]))
+                messages.append((found[3], found[4]))
         elif re.search(r"worker .* (killed|exited)|lines? (not shown|swallowed)", line):
             raise harness.Failure(line)
     return messages
@@ -65,12 +65,14 @@ def excused(message, exceptions):
 
 
 def run(options):
-    if not LAYER.exists():
-        raise harness.Skip(f"no validation layer at {LAYER}")
-    root = harness.ClientRoot(harness.CACHE / options.root) if options.root else None
+    root = harness.OtherRoot(harness.CACHE / options.root) if options.root else None
+    layer = (root.folder if options.newest else pathlib.Path("/")) / LAYER
+    if not layer.exists():
+        raise harness.Skip(f"no validation layer at {layer}")
     exceptions = read_exceptions()
     command = [options.client, *options.rest]
-    with harness.Server(options.server, ["--validate"]) as server:
+    with harness.Server(options.server, ["--validate"],
+                        root if options.newest else None) as server:
         environment = server.environment()
         if root:
             command, environment = root.command(command), root.environment(server.socket_path)
@@ -88,7 +90,7 @@ def run(options):
         if [name for name, _ in bad] != [options.expect]:
             raise harness.Failure(f"expected {options.expect} alone, the layer said {bad}")
     elif bad:
-        raise harness.Failure("\n".join(sorted({text for _, text in bad})))
+        raise harness.Failure("\n".join(sorted({f"{name}: {text}" for name, text in bad})))
     print(f"ok: {len(messages) - len(bad)} messages, all of them named in {DOCUMENT.name}; "
           f"{len(bad)} others")
 
@@ -98,11 +100,14 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", required=True)
     parser.add_argument("--root")
+    parser.add_argument("--newest", action="store_true")
     parser.add_argument("--expect")
     parser.add_argument("--timeout", type=float, default=120)
     parser.add_argument("client")
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     options = parser.parse_args()
+    if options.newest and not options.root:
+        parser.error("--newest needs --root")
     return harness.main(pathlib.Path(options.client).name, lambda: run(options))
 
 
