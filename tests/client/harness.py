@@ -66,21 +66,7 @@ def guest_environment(socket_path, icd=GUEST_ICD):
     }
 
 
-# Makes another Debian the root of a process, with a build and a folder of ours in it; the sandbox
-# cannot be built under chroot, where the kernel makes no user namespaces.
-ENTER = """
-mount --bind "$1" "$1"
-mount --bind "$2" "$1/mnt"
-mount --bind "$3" "$1/srv"
-mount --rbind /proc "$1/proc"
-mount --rbind /dev "$1/dev"
-cd "$1"
-pivot_root . .
-umount -l .
-cd /
-shift 3
-exec "$@"
-"""
+ENTER_ROOT = pathlib.Path(__file__).resolve().parents[1] / "enter_root.sh"
 
 
 class OtherRoot:
@@ -99,9 +85,7 @@ class OtherRoot:
 
     def enter(self, build, folder, command):
         """`command` with this root, the build at /mnt and our folder at /srv."""
-        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        return ["unshare", *user, "--mount", "--propagation", "private", "sh", "-ec", ENTER, "sh",
-                str(self.folder), str(build), str(folder), *command]
+        return [str(ENTER_ROOT), str(self.folder), str(build), str(folder), *command]
 
     def command(self, command):
         return [str(self.linker), "--library-path", str(self.libraries), *command]
