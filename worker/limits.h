@@ -17,9 +17,10 @@
 /* Live objects of a context. The biggest games hold some 100,000 (mostly descriptor sets). */
 #define LIMIT_OBJECTS (1u << 20)
 
-/* Resources of a context: one per exported allocation, shared pool and imported buffer. Each may
- * hold two descriptors; RLIMIT_NOFILE of a worker is 32768. */
-#define LIMIT_RESOURCES 8192u
+/* Resources of a context: one per exported allocation, of which a guest is promised 8192
+ * (cmd_instance.c), and per shared pool and imported buffer. Each may hold two descriptors;
+ * RLIMIT_NOFILE of a worker is 32768. */
+#define LIMIT_RESOURCES 9216u
 
 /* Shared memory for rings, streams and replies. The client's pools are 1 to 8 MiB each; uploads
  * of whole textures through a stream are possible. */
