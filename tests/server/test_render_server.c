@@ -538,6 +538,36 @@ static void statistics_are_written(void **state)
     assert_non_null(strstr(text, "seccomp"));
 }
 
+static void every_level_serves_and_says_how_loose_it_is(void **state)
+{
+    static const struct {
+        const char *option, *line;
+    } levels[] = {
+        { "--sandbox=strict", "sandbox strict: fds,userns,mounts" },
+        { "--sandbox=minimal", "no namespaces and no Landlock" },
+        { "--sandbox=off", "sandbox: OFF" },
+        { "--sandbox-allow-missing=landlock", "sandbox default: " },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
+        struct cordon_server *server;
+        struct cordon_context *c;
+
+        start(f, (const char *[]){ levels[i].option, NULL });
+        server = adopt(f);
+        c = context(server, 7);
+        expect_fence(c, 0);
+        say(c, FAKE_CRASH, 0);
+        expect_fence(c, 0);
+        expect_log(f, "killed by SIGILL");
+        cordon_context_destroy(c);
+        cordon_server_close(server, NULL);
+        stop(f);
+        assert_true(log_has(f, levels[i].line));
+    }
+}
+
 static void event_loops_need_not_wait_for_a_worker(void **state)
 {
     static uint32_t big[40000];
@@ -686,6 +716,7 @@ int main(void)
         TEST(a_killed_server_takes_its_workers_with_it),
         TEST(a_context_ends_when_the_vmm_closes_its_socket),
         TEST(statistics_are_written),
+        TEST(every_level_serves_and_says_how_loose_it_is),
         TEST(event_loops_need_not_wait_for_a_worker),
         TEST(inside_a_foreign_jail_the_server_stays_up),
         TEST(wrong_options_end_with_status_2),
