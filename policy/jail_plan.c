@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "ipc/cleanup.h"
 #include "policy/profile.h"
@@ -55,6 +56,9 @@ static int add_path(struct jail_plan *plan, enum jail_path_kind kind, const char
     if (path[0] != '/' || covered(plan, kind, path) || covered(plan, kind, real)) {
         return path[0] == '/' ? 0 : refuse(failure, EINVAL, "not an absolute path:", path);
     }
+    if (strcmp(real, "/") == 0) {
+        return refuse(failure, EINVAL, "the whole file system:", path);
+    }
     if (kind == JAIL_DEVICE && !S_ISCHR(st.st_mode)) {
         return refuse(failure, ENODEV, "not a character device:", path);
     }
@@ -67,21 +71,15 @@ static int add_path(struct jail_plan *plan, enum jail_path_kind kind, const char
     return 0;
 }
 
-/* One of the usual places: as a link where the host has a link, nothing where it has nothing. */
-static int add_usual(struct jail_plan *plan, enum jail_path_kind kind, const char *path,
-                     struct sandbox_failure *failure)
+static int add_link(struct jail_plan *plan, const char *path, struct sandbox_failure *failure)
 {
     struct jail_path *p;
-    struct stat st;
     ssize_t n;
 
-    if (lstat(path, &st) < 0) {
-        return 0;
+    if (plan->n_paths == JAIL_MAX_PATHS || strlen(path) >= sizeof(p->path)) {
+        return refuse(failure, E2BIG, "no room for", path);
     }
-    if (!S_ISLNK(st.st_mode)) {
-        return add_path(plan, kind, path, failure);
-    }
-    p = &plan->paths[plan->n_paths++];
+    p = &plan->paths[plan->n_paths];
     *p = (struct jail_path){ .kind = JAIL_LINK };
     (void)snprintf(p->path, sizeof(p->path), "%s", path);
     n = readlink(path, p->link, sizeof(p->link) - 1);
@@ -89,6 +87,57 @@ static int add_usual(struct jail_plan *plan, enum jail_path_kind kind, const cha
         return refuse(failure, errno, "readlink", path);
     }
     p->link[n] = '\0';
+    plan->n_paths++;
+    return 0;
+}
+
+/* One of the usual places: as a link where the host has a link, nothing where it has nothing. */
+static int add_usual(struct jail_plan *plan, enum jail_path_kind kind, const char *path,
+                     struct sandbox_failure *failure)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0) {
+        return 0;
+    }
+    return S_ISLNK(st.st_mode) ? add_link(plan, path, failure)
+                               : add_path(plan, kind, path, failure);
+}
+
+/* What the kernel says about a device in /sys: drivers tell GPUs apart by it. The link from its
+ * number, and the directory of the device that the link leads into. */
+static int add_device_facts(struct jail_plan *plan, const char *path,
+                            struct sandbox_failure *failure)
+{
+    char link[64], device[128], real[PATH_MAX];
+    struct stat st;
+    int r;
+
+    if (stat(path, &st) < 0) {
+        return refuse(failure, errno, "stat", path);
+    }
+    (void)snprintf(link, sizeof(link), "/sys/dev/char/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+    (void)snprintf(device, sizeof(device), "%s/device", link);
+    if (!realpath(device, real)) {
+        return 0; /* a device of no bus, or no /sys */
+    }
+    r = add_link(plan, link, failure);
+    return r < 0 ? r : add_path(plan, JAIL_READ, real, failure);
+}
+
+static int add_devices(struct jail_plan *plan, const char *const *list,
+                       struct sandbox_failure *failure)
+{
+    for (; list && *list; list++) {
+        int r = add_path(plan, JAIL_DEVICE, *list, failure);
+
+        if (r == 0) {
+            r = add_device_facts(plan, *list, failure);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
     return 0;
 }
 
@@ -199,6 +248,8 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
         { JAIL_READ_EXEC, "/lib64" },
         { JAIL_READ, "/etc/ld.so.cache" },
         { JAIL_READ, "/usr/share/vulkan/icd.d" },
+        { JAIL_READ, "/usr/local/share/vulkan/icd.d" },
+        { JAIL_READ, "/etc/vulkan/icd.d" },
         { JAIL_READ, "/usr/share/drirc.d" },
         { JAIL_READ, "/usr/share/glvnd" },  /* NVIDIA: no headless instance without it */
         { JAIL_READ, "/usr/share/libdrm" }, /* names of AMD devices */
@@ -237,7 +288,7 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
         r = add_list(plan, JAIL_READ, config->read, ret_failure);
     }
     if (r == 0) {
-        r = add_list(plan, JAIL_DEVICE, config->devices, ret_failure);
+        r = add_devices(plan, config->devices, ret_failure);
     }
     if (r == 0 && config->icd_manifest) {
         r = add_manifest(plan, config->icd_manifest, ret_failure);

@@ -25,6 +25,6 @@ const struct policy_program *policy_worker(const char *driver);
 const char *const *policy_worker_names(void);
 
 extern const struct policy_program policy_worker_stage1; /* before exec of the worker */
-extern const struct policy_program policy_server;        /* the supervisor's own */
+extern const struct policy_program policy_server; /* the supervisor's own; looser with sanitizers */
 
 #endif

@@ -213,19 +213,53 @@ int sandbox_landlock_abi(void)
     return abi > 0 ? (int)abi : 0;
 }
 
-/* Is our root somewhere else than init's, or not a mount point? Then we are in a chroot, where the
- * kernel refuses user namespaces and pivot_root. */
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], line[512];
+    const char *at;
+    int parent = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    if (!read_line(path, line, sizeof(line))) {
+        return 0;
+    }
+    /* "pid (name) state ppid": the name may hold anything, the last ')' ends it. */
+    at = strrchr(line, ')');
+    return at && sscanf(at, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
+static bool same_root(const char *theirs, bool *ret_known)
+{
+    struct statx a, b;
+
+    *ret_known = statx(AT_FDCWD, theirs, 0, STATX_INO | STATX_MNT_ID, &a) == 0 &&
+                 statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &b) == 0;
+    return *ret_known && a.stx_ino == b.stx_ino && a.stx_mnt_id == b.stx_mnt_id;
+}
+
+/* In a chroot the kernel refuses user namespaces and pivot_root. We are in one if an ancestor in
+ * our mount namespace has another root, or if no mount point is seen as "/". */
 static bool in_chroot(void)
 {
-    AUTO_CLOSE int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    struct stat ours, init;
-    char text[65536];
+    AUTO_CLOSE int fd = -1;
+    struct stat ours, theirs;
+    char text[65536], path[64];
     size_t used = 0;
 
-    if (stat("/proc/1/root/.", &init) == 0 && stat("/.", &ours) == 0 &&
-        (init.st_ino != ours.st_ino || init.st_dev != ours.st_dev)) {
-        return true;
+    for (pid_t pid = getppid(); pid > 0; pid = parent_of(pid)) {
+        bool known;
+
+        (void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+        if (stat(path, &theirs) < 0 || stat("/proc/self/ns/mnt", &ours) < 0 ||
+            ours.st_ino != theirs.st_ino) {
+            continue;
+        }
+        (void)snprintf(path, sizeof(path), "/proc/%d/root/", pid);
+        if (!same_root(path, &known) && known) {
+            return true;
+        }
     }
+    fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
     }
@@ -386,6 +420,7 @@ void sandbox_explain(uint32_t layer, int error, char *text, size_t size)
 void sandbox_failure_text(const struct sandbox_failure *failure, char *text, size_t size)
 {
     const char *name = failure->layer ? sandbox_layer_name(failure->layer) : NULL;
+    const char *error = failure->error ? strerrorname_np(failure->error) : NULL;
     char cause[384], rest[160];
 
     if (size == 0) {
@@ -393,7 +428,7 @@ void sandbox_failure_text(const struct sandbox_failure *failure, char *text, siz
     }
     text[0] = '\0';
     append(text, size, "sandbox: FAILED layer=%s call=%s error=%s\n", name ? name : "-",
-           failure->what, failure->error ? strerrorname_np(failure->error) : "-");
+           failure->what, error ? error : "-");
     if (name) {
         sandbox_explain(failure->layer, failure->error, cause, sizeof(cause));
         append(text, size, "  cause: %s\n", cause);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
+#include "policy/filter.h"
 #include "policy/jail.h"
 #include "policy/notify.h"
 
@@ -172,6 +173,11 @@ int jailed_run(uint32_t layers, const char *program, char *const *argv, int extr
     }
     ours = pair[0];
     out = pipe_fds[0];
+    /* As the server does once it has started; its workers inherit the filter. */
+    if ((layers & SANDBOX_SECCOMP) &&
+        (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || filter_install(&policy_server, 0) < 0)) {
+        return fail(result, errno, "the server's own filter");
+    }
     r = layers ? spawn_jailed(layers, program, argv, pipe_fds[1], pair[1], extra_fd, &child, result)
                : spawn_plain(program, argv, pipe_fds[1], pair[1], extra_fd, &child);
     close(pair[1]);

@@ -24,7 +24,8 @@ struct jailed_result {
 
 /* `layers`: bits of enum sandbox_layer, taken from the wanted ones; 0: plain fork and exec, no
  * jail, every descriptor inherited. Returns 0 when the program ran to its end, however it ended;
- * negative errno with result->line if it could not be confined as asked. */
+ * negative errno with result->line if it could not be confined as asked. Once per process: it
+ * puts the server's own filter on the caller. */
 int jailed_run(uint32_t layers, const char *program, char *const *argv, int extra_fd,
                struct jailed_result *result);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -203,6 +204,7 @@ static void missing_paths_of_the_configuration_are_refused(void **state)
 {
     static const char *const missing[] = { "/nonexistent/lib", NULL };
     static const char *const relative[] = { "usr/lib", NULL };
+    static const char *const everything[] = { "/usr/..", NULL };
     static const char *const no_device[] = { "/etc/passwd", NULL };
     struct sandbox_config config = { .read_exec = missing };
 
@@ -211,6 +213,8 @@ static void missing_paths_of_the_configuration_are_refused(void **state)
     assert_non_null(strstr(failure.what, "/nonexistent/lib"));
     config = (struct sandbox_config){ .read = relative };
     assert_true(jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure) < 0);
+    config = (struct sandbox_config){ .read = everything };
+    assert_int_equal(jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure), -EINVAL);
     config = (struct sandbox_config){ .devices = no_device };
     assert_int_equal(jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure), -ENODEV);
 }
@@ -243,6 +247,45 @@ static void manifest_brings_its_library_along(void **state)
     assert_int_equal(jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure), -EINVAL);
     (void)unlink(path);
     (void)rmdir(folder);
+}
+
+/* Any device with a bus will do; most machines have one of these. */
+static void device_comes_with_what_sysfs_says_of_it(void **state)
+{
+    static const char *const candidates[] = { "/dev/dri/renderD128", "/dev/rtc0", "/dev/ttyS0",
+                                              "/dev/nvram", "/dev/hwrng" };
+    const char *devices[] = { NULL, NULL };
+    struct sandbox_config config = { .devices = devices };
+    struct jail_child child;
+    char link[96];
+    struct stat st;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(candidates) && !devices[0]; i++) {
+        if (stat(candidates[i], &st) == 0) {
+            (void)snprintf(link, sizeof(link), "/sys/dev/char/%u:%u/device", major(st.st_rdev),
+                           minor(st.st_rdev));
+            devices[0] = access(link, F_OK) == 0 ? candidates[i] : NULL;
+        }
+    }
+    if (!devices[0]) {
+        skip();
+    }
+    make_possible_plan();
+    if (!(plan.layers & SANDBOX_MOUNTS)) {
+        skip();
+    }
+    make_plan(&config);
+    assert_int_equal(find_path(devices[0])->kind, JAIL_DEVICE);
+    *strrchr(link, '/') = '\0';
+    assert_non_null(find_path(link));
+    assert_int_equal(find_path(link)->kind, JAIL_LINK);
+    /* And such a tree can be built. */
+    assert_int_equal(spawn("/usr/bin/true", &child), 0);
+    if (jail_entered(&child, &failure) < 0) {
+        fail_msg("%s", failure.what);
+    }
+    assert_int_equal(reap(&child), 0);
 }
 
 /* ---- the jail ------------------------------------------------------------------------------------ */
@@ -383,6 +426,7 @@ int main(void)
         cmocka_unit_test(plan_shows_libraries_and_nothing_private),
         cmocka_unit_test(missing_paths_of_the_configuration_are_refused),
         cmocka_unit_test(manifest_brings_its_library_along),
+        cmocka_unit_test(device_comes_with_what_sysfs_says_of_it),
         cmocka_unit_test(program_runs_in_the_jail),
         cmocka_unit_test(failed_exec_is_told),
         cmocka_unit_test(vanished_path_stops_the_worker),

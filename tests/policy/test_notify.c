@@ -1,0 +1,217 @@
+/* The broker: what a filtered process gets for its opens, and how a violation is named. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "ipc/base.h"
+#include "policy/filter.h"
+#include "policy/notify.h"
+
+/* Opens of /dev/full stand for those of a GPU; the link leads to another device. */
+static char link_path[64];
+static const char *const rules[] = { "/dev/full", "/dev/tty[0-9]+", link_path, NULL };
+
+static struct policy_program make_program(void)
+{
+    struct policy_program program = *policy_worker("lavapipe");
+
+    program.broker = rules;
+    return program;
+}
+
+/* One line is enough for all: opens, then a violation. Exit status: the first thing that is not
+ * as it should be. */
+static int act(void)
+{
+    struct stat st;
+    int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_rdev != makedev(1, 7)) {
+        return 1;
+    }
+    /* Without O_CLOEXEC too: a descriptor of the broker never survives an exec. */
+    fd = open("/dev/full", O_RDWR);
+    if (fd < 0 || fcntl(fd, F_GETFD) != FD_CLOEXEC) {
+        return 2;
+    }
+    if (open("/dev/zero", O_RDWR) >= 0 || errno != ENOENT) {
+        return 3;
+    }
+    if (open("/dev/full", O_RDWR | O_CREAT, 0600) >= 0 || errno != ENOENT) {
+        return 4;
+    }
+    if (open("/dev/./full", O_RDWR) >= 0 || open("/dev/../dev/full", O_RDWR) >= 0 ||
+        open("dev/full", O_RDWR) >= 0 || open("", O_RDWR) >= 0) {
+        return 5;
+    }
+    if (open("/dev/tty1", O_RDWR) >= 0 || errno != ENOENT) {
+        return 6; /* the rule fits, but this one was not given to the worker */
+    }
+    if (open(link_path, O_RDWR) >= 0) {
+        return 7; /* given, but what stands there is a link */
+    }
+    if (open("/etc/hostname", O_WRONLY) >= 0 || errno != ENOENT) {
+        return 8;
+    }
+    (void)ptrace(PTRACE_SEIZE, 1, 0, 0);
+    return 9;
+}
+
+static int child_main(int socket)
+{
+    struct policy_program program = make_program();
+    union {
+        char space[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } u = { 0 };
+    struct iovec iov = { "x", 1 };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof(u)
+    };
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+    int listener;
+
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    (void)prctl(PR_SET_NAME, "bad\nname");
+    listener = filter_install(&program, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    if (listener < 0) {
+        return 20;
+    }
+    cmsg->cmsg_level = SOL_SOCKET;
+    cmsg->cmsg_type = SCM_RIGHTS;
+    cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(cmsg), &listener, sizeof(int));
+    if (sendmsg(socket, &msg, 0) != 1) {
+        return 21;
+    }
+    close(listener);
+    return act();
+}
+
+static int receive_fd(int socket)
+{
+    union {
+        char space[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } u = { 0 };
+    char byte;
+    struct iovec iov = { &byte, 1 };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof(u)
+    };
+    int fd = -1;
+
+    if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&msg)) {
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+    }
+    return fd;
+}
+
+static void broker_opens_what_was_given_and_names_the_rest(void **state)
+{
+    const char *const devices[] = { "/dev/full", "/dev/null" /* no rule: dropped */, link_path,
+                                    NULL };
+    struct policy_program program = make_program();
+    enum notify_verdict verdict = NOTIFY_ANSWERED;
+    unsigned denied = 0;
+    struct notify n;
+    char line[512];
+    int pair[2], status;
+    pid_t pid;
+
+    (void)state;
+    (void)snprintf(link_path, sizeof(link_path), "/tmp/cordon-notify-%d", getpid());
+    assert_int_equal(symlink("/dev/full", link_path), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    pid = fork();
+    if (pid == 0) {
+        _exit(child_main(pair[1]));
+    }
+    close(pair[1]);
+    assert_int_equal(
+        notify_init(&n, receive_fd(pair[0]), notify_open_memory(pid), pid, &program, devices), 0);
+    assert_int_equal(n.n_devices, 2);
+    (void)alarm(20);
+    while (verdict == NOTIFY_ANSWERED || verdict == NOTIFY_DENIED) {
+        struct pollfd p = { .fd = n.listener, .events = POLLIN };
+
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        if (!(p.revents & POLLIN)) {
+            break;
+        }
+        verdict = notify_handle(&n, line, sizeof(line));
+        denied += verdict == NOTIFY_DENIED;
+    }
+    (void)alarm(0);
+    (void)kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    (void)unlink(link_path);
+    if (WIFEXITED(status)) {
+        fail_msg("the child found fault %d", WEXITSTATUS(status));
+    }
+    assert_int_equal(verdict, NOTIFY_VIOLATION);
+    assert_non_null(strstr(line, "ptrace(0x4206, 0x1, "));
+    assert_non_null(strstr(line, "not in worker.lavapipe.policy"));
+    assert_non_null(strstr(line, "thread=bad: "));
+    assert_null(strchr(line, '\n'));
+    assert_int_equal(n.opened, 2);
+    assert_int_equal(n.denied, denied);
+    notify_fini(&n);
+    close(pair[0]);
+}
+
+static void devices_must_be_devices(void **state)
+{
+    static const char *const file[] = { "/dev/full", "/dev/tty0x", NULL };
+    static const char *const none[] = { "/dev/tty9999", NULL };
+    struct policy_program program = make_program();
+    struct notify n;
+
+    (void)state;
+    /* "/dev/tty0x" fits no rule and is dropped; "/dev/tty9999" fits and does not exist. */
+    assert_int_equal(notify_init(&n, -1, -1, getpid(), &program, file), 0);
+    assert_int_equal(n.n_devices, 1);
+    assert_int_equal(notify_init(&n, -1, -1, getpid(), &program, none), -ENODEV);
+}
+
+static void listener_of_a_dead_process_is_gone(void **state)
+{
+    struct policy_program program = make_program();
+    struct notify n;
+    char line[64];
+
+    (void)state;
+    assert_int_equal(
+        notify_init(&n, open("/dev/null", O_RDONLY | O_CLOEXEC), -1, getpid(), &program, NULL), 0);
+    assert_int_equal(notify_handle(&n, line, sizeof(line)), NOTIFY_GONE);
+    notify_fini(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(broker_opens_what_was_given_and_names_the_rest),
+        cmocka_unit_test(devices_must_be_devices),
+        cmocka_unit_test(listener_of_a_dead_process_is_gone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
