@@ -430,7 +430,7 @@ static void a_worker_that_is_not_sealed_gets_no_guest(void **state)
     c = context(server, 7);
     say(c, FAKE_SAY, 4712);
     expect_fence(c, 0);
-    expect_log(f, policy_profile.note ? "FAILED the check from outside: no seccomp filter"
+    expect_log(f, policy_profile.note ? "FAILED the check from outside: only "
                                       : "did not hand over its system call listener");
     assert_false(log_has(f, "said 4712"));
     cordon_context_destroy(c);
@@ -652,6 +652,9 @@ static void inside_a_foreign_jail_the_server_stays_up(void **state)
     int pair[2], fd[2];
     size_t size;
 
+    if (policy_profile.note) {
+        skip(); /* a sanitizer's own start cannot bear such a filter */
+    }
     assert_int_equal(seqpacket_pair(pair), 0);
     fd[0] = pair[1];
     fd[1] = open(f->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
