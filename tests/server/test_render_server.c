@@ -363,6 +363,38 @@ static void a_death_between_head_and_tail_keeps_the_ghost_in_step(void **state)
     stop(f);
 }
 
+static void a_tail_that_looks_like_a_request_is_none(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+    struct ctx_create_resource_reply reply;
+    struct cordon_blob blob;
+    uint32_t stream[(256 + 32) / 4] = { 0 };
+    ssize_t n = -1;
+
+    stream[64] = CTX_OP_CREATE_RESOURCE;
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    say(c, FAKE_EXIT, 9);
+    expect_log(f, "exited with status 9");
+    /* The answer that the worker may have owed. */
+    for (int i = 0; i < 500 && n < 0; i++) {
+        n = recv(cordon_context_fd(c), &reply, sizeof(reply), MSG_DONTWAIT);
+        nap(10);
+    }
+    assert_int_equal(n, sizeof(reply));
+    expect_fence(c, 0);
+    assert_int_equal(cordon_submit(c, stream, sizeof(stream)), 0);
+    assert_int_equal(cordon_blob_create(c, 1, 0, 4096, CORDON_BLOB_MAPPABLE, &blob), -EREMOTEIO);
+    nap(100);
+    assert_int_equal(recv(cordon_context_fd(c), &reply, sizeof(reply), MSG_DONTWAIT), -1);
+    cordon_context_destroy(c);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
 static void a_forbidden_call_is_named_and_kills(void **state)
 {
     struct fixture *f = *state;
@@ -710,6 +742,7 @@ int main(void)
         TEST(a_crash_is_told_and_fences_and_blobs_do_not_hang),
         TEST(a_death_that_owes_an_answer_is_answered),
         TEST(a_death_between_head_and_tail_keeps_the_ghost_in_step),
+        TEST(a_tail_that_looks_like_a_request_is_none),
         TEST(a_forbidden_call_is_named_and_kills),
         TEST(garbage_from_a_worker_kills_it),
         TEST(a_worker_that_never_gets_ready_is_killed),
