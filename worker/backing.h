@@ -90,7 +90,8 @@ struct backing {
     const char *name;
     /* Makes `info`, a private copy in the arena, allocate memory of this kind. */
     VkResult (*attach)(struct memory *m, struct arena *a, VkMemoryAllocateInfo *info);
-    /* A descriptor of at least (host pointer: exactly) `size` bytes. 0 or a negative errno. */
+    /* A descriptor of at least (host pointer: exactly) `size` bytes, with memory::lock held. 0 or
+     * a negative errno. */
     int (*export_fd)(struct memory *m, uint64_t size, struct memory_blob *ret_blob);
     /* After the host's memory is gone, or if it was never made. */
     void (*release)(struct memory *m);

@@ -1,11 +1,13 @@
 /*
- * Memory made of a memfd's pages, imported by the driver (VK_EXT_external_memory_host). Sealed
- * against resizing before it is mapped, so that nobody who gets the descriptor can make our
- * mapping fault; not sealed against sealing, for the VMM adds its own.
+ * Memory made of a memfd's pages, imported by the driver (VK_EXT_external_memory_host). Before
+ * anybody else gets the descriptor it is cut to the blob's size, which the VMM's library insists
+ * on, and sealed against resizing, so that nobody can make our mapping fault. It is not sealed
+ * against sealing, for the VMM adds its own.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "ipc/checked.h"
 #include "ipc/cleanup.h"
@@ -16,8 +18,7 @@
 #include "worker/device.h"
 #include "worker/resources.h"
 
-/* Blobs are whole pages of the guest; a guest with bigger pages asks for another size, and its
- * export is refused. */
+/* A guest with bigger pages asks for blobs of another size, which are refused. */
 #define GUEST_PAGE 4096u
 
 static VkResult result_of(int r)
@@ -110,9 +111,6 @@ static VkResult host_pointer_attach(struct memory *m, struct arena *a, VkMemoryA
     }
     r = memfd_create_sized("device memory", m->pages, &m->fd);
     if (r == 0) {
-        r = fd_seal(m->fd, F_SEAL_SHRINK | F_SEAL_GROW);
-    }
-    if (r == 0) {
         r = map_aligned(m, whole, align, &start);
     }
     if (r < 0) {
@@ -152,11 +150,23 @@ VkResult backing_attach_resource(struct memory *m, struct arena *a, VkMemoryAllo
 
 static int host_pointer_export_fd(struct memory *m, uint64_t size, struct memory_blob *ret_blob)
 {
+    uint64_t whole;
+    int r;
+
     if (m->fd < 0) {
         return -ENOTSUP; /* somebody else's pages */
     }
-    if (size != m->pages) {
+    /* A guest kernel asks for whole pages, a guest without one (vtest) for the very size. Either
+     * way all our pages stay: the last one at most ends early. */
+    if (!checked_align(size, GUEST_PAGE, &whole) || whole != m->pages) {
         return -EINVAL;
+    }
+    if (size != m->pages && ftruncate(m->fd, (off_t)size) < 0) {
+        return -errno;
+    }
+    r = fd_seal(m->fd, F_SEAL_SHRINK | F_SEAL_GROW);
+    if (r < 0) {
+        return r;
     }
     ret_blob->fd_type = RESOURCE_SHM;
     ret_blob->fd = take_fd(&m->fd); /* our mapping stays */

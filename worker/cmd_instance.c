@@ -428,6 +428,30 @@ void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
     limit_properties(&c->pProperties->properties);
 }
 
+/* Features of which the guest would use what the protocol does not carry. */
+void cmd_vkGetPhysicalDeviceFeatures2(struct decoder *d,
+                                      struct wire_vkGetPhysicalDeviceFeatures2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+    VkPhysicalDeviceAccelerationStructureFeaturesKHR *acceleration =
+        chain_find(c->pFeatures,
+                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ACCELERATION_STRUCTURE_FEATURES_KHR);
+    VkPhysicalDeviceRayTracingPipelineFeaturesKHR *ray =
+        chain_find(c->pFeatures,
+                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_FEATURES_KHR);
+
+    (void)d;
+    p->vk->GetPhysicalDeviceFeatures2(p->handle, c->pFeatures);
+    if (acceleration) {
+        acceleration->accelerationStructureHostCommands = VK_FALSE;
+    }
+    if (ray) {
+        /* Group handles to be replayed cannot be given at creation. */
+        ray->rayTracingPipelineShaderGroupHandleCaptureReplay = VK_FALSE;
+        ray->rayTracingPipelineShaderGroupHandleCaptureReplayMixed = VK_FALSE;
+    }
+}
+
 /* ---- what can be shared ----------------------------------------------------------------- */
 
 void cmd_vkGetPhysicalDeviceExternalSemaphoreProperties(

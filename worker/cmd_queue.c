@@ -67,19 +67,19 @@ void cmd_vkQueueSubmit(struct decoder *d, struct wire_vkQueueSubmit *c)
 {
     struct queue *q = c->queue_obj->data;
     struct consumed done = filter_start(d, q);
-    const bool follow = semaphores_any(done.semaphores);
     LOCK_SCOPE(&q->lock);
 
-    if (UNLIKELY(follow) && !filtered(d, submit_filter(&d->arena, (VkSubmitInfo *)c->pSubmits,
-                                                       c->submitCount, consume, &done))) {
+    if (UNLIKELY(semaphores_any_marked(done.semaphores)) &&
+        !filtered(d, submit_filter(&d->arena, (VkSubmitInfo *)c->pSubmits, c->submitCount, consume,
+                                   &done))) {
         return;
     }
     c->ret = q->vk->QueueSubmit(q->handle, c->submitCount, c->pSubmits, c->fence);
-    if (LIKELY(!follow)) {
-        return;
-    }
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
+        return;
+    }
+    if (LIKELY(!semaphores_any_tracked(done.semaphores))) {
         return;
     }
     for (uint32_t i = 0; i < c->submitCount; i++) {
@@ -93,23 +93,23 @@ void cmd_vkQueueSubmit2(struct decoder *d, struct wire_vkQueueSubmit2 *c)
 {
     struct queue *q = c->queue_obj->data;
     struct consumed done = filter_start(d, q);
-    const bool follow = semaphores_any(done.semaphores);
     LOCK_SCOPE(&q->lock);
 
     if (!q->vk->QueueSubmit2) {
         decoder_fail(d, "vkQueueSubmit2: the host driver has no such command");
         return;
     }
-    if (UNLIKELY(follow) && !filtered(d, submit_filter2(&d->arena, (VkSubmitInfo2 *)c->pSubmits,
-                                                        c->submitCount, consume, &done))) {
+    if (UNLIKELY(semaphores_any_marked(done.semaphores)) &&
+        !filtered(d, submit_filter2(&d->arena, (VkSubmitInfo2 *)c->pSubmits, c->submitCount,
+                                    consume, &done))) {
         return;
     }
     c->ret = q->vk->QueueSubmit2(q->handle, c->submitCount, c->pSubmits, c->fence);
-    if (LIKELY(!follow)) {
-        return;
-    }
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
+        return;
+    }
+    if (LIKELY(!semaphores_any_tracked(done.semaphores))) {
         return;
     }
     for (uint32_t i = 0; i < c->submitCount; i++) {
@@ -124,20 +124,19 @@ void cmd_vkQueueBindSparse(struct decoder *d, struct wire_vkQueueBindSparse *c)
 {
     struct queue *q = c->queue_obj->data;
     struct consumed done = filter_start(d, q);
-    const bool follow = semaphores_any(done.semaphores);
     LOCK_SCOPE(&q->lock);
 
-    if (UNLIKELY(follow) &&
+    if (UNLIKELY(semaphores_any_marked(done.semaphores)) &&
         !filtered(d, submit_filter_sparse(&d->arena, (VkBindSparseInfo *)c->pBindInfo,
                                           c->bindInfoCount, consume, &done))) {
         return;
     }
     c->ret = q->vk->QueueBindSparse(q->handle, c->bindInfoCount, c->pBindInfo, c->fence);
-    if (LIKELY(!follow)) {
-        return;
-    }
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
+        return;
+    }
+    if (LIKELY(!semaphores_any_tracked(done.semaphores))) {
         return;
     }
     for (uint32_t i = 0; i < c->bindInfoCount; i++) {

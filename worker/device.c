@@ -1,5 +1,6 @@
 #include "worker/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static void advertise(struct physical *p, const char *name, uint32_t spec_versio
 {
     VkExtensionProperties *e = &p->extensions[p->n_extensions++];
 
-    strncpy(e->extensionName, name, sizeof(e->extensionName) - 1);
+    snprintf(e->extensionName, sizeof(e->extensionName), "%s", name);
     e->specVersion = spec_version;
 }
 

@@ -14,7 +14,7 @@ struct semaphore_entry {
 
 void semaphores_init(struct semaphores *s)
 {
-    *s = (struct semaphores){ .count = 0 };
+    *s = (struct semaphores){ .marked = 0 };
     pthread_mutex_init(&s->lock, NULL);
 }
 
@@ -52,19 +52,27 @@ static struct semaphore_entry *find_or_add(struct semaphores *s, VkSemaphore sem
         *e = calloc(1, sizeof(**e));
         if (*e) {
             (*e)->semaphore = semaphore;
-            atomic_fetch_add_explicit(&s->count, 1, memory_order_relaxed);
         }
     }
     return *e;
 }
 
-static void drop(struct semaphores *s, struct semaphore_entry **e)
+static void set(bool *flag, _Atomic uint32_t *count, bool value)
+{
+    if (*flag != value) {
+        *flag = value;
+        atomic_fetch_add_explicit(count, value ? 1u : -1u, memory_order_relaxed);
+    }
+}
+
+static void drop_if_unused(struct semaphore_entry **e)
 {
     struct semaphore_entry *dead = *e;
 
-    *e = dead->next;
-    free(dead);
-    atomic_fetch_sub_explicit(&s->count, 1, memory_order_relaxed);
+    if (!dead->marked && !dead->tracked) {
+        *e = dead->next;
+        free(dead);
+    }
 }
 
 int semaphores_track(struct semaphores *s, VkSemaphore semaphore)
@@ -76,7 +84,7 @@ int semaphores_track(struct semaphores *s, VkSemaphore semaphore)
     if (!e) {
         return -ENOMEM;
     }
-    e->tracked = true;
+    set(&e->tracked, &s->tracked, true);
     return 0;
 }
 
@@ -89,7 +97,7 @@ int semaphores_mark(struct semaphores *s, VkSemaphore semaphore)
     if (!e) {
         return -ENOMEM;
     }
-    e->marked = true;
+    set(&e->marked, &s->marked, true);
     return 0;
 }
 
@@ -102,10 +110,8 @@ bool semaphores_unmark(struct semaphores *s, VkSemaphore semaphore)
     if (!*e || !(*e)->marked) {
         return false;
     }
-    (*e)->marked = false;
-    if (!(*e)->tracked) {
-        drop(s, e);
-    }
+    set(&(*e)->marked, &s->marked, false);
+    drop_if_unused(e);
     return true;
 }
 
@@ -113,13 +119,15 @@ void semaphores_forget(struct semaphores *s, VkSemaphore semaphore)
 {
     struct semaphore_entry **e;
 
-    if (!semaphores_any(s)) {
+    if (!semaphores_any_marked(s) && !semaphores_any_tracked(s)) {
         return;
     }
     LOCK_SCOPE(&s->lock);
     e = find(s, semaphore);
     if (*e) {
-        drop(s, e);
+        set(&(*e)->marked, &s->marked, false);
+        set(&(*e)->tracked, &s->tracked, false);
+        drop_if_unused(e);
     }
 }
 

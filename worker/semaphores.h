@@ -29,8 +29,8 @@ struct semaphore_entry;
 #define SEMAPHORE_BUCKETS 64
 
 struct semaphores {
-    /* Entries there are: submissions look no further when it is 0. */
-    _Atomic uint32_t count;
+    /* Submissions look no further when these are 0. */
+    _Atomic uint32_t marked, tracked;
     pthread_mutex_t lock;
     struct semaphore_entry *buckets[SEMAPHORE_BUCKETS];
 };
@@ -38,10 +38,16 @@ struct semaphores {
 void semaphores_init(struct semaphores *s);
 void semaphores_fini(struct semaphores *s);
 
-/* Any entry? The guest's own ordering makes a submission see the import before it. */
-static inline bool semaphores_any(const struct semaphores *s)
+/* Any mark? The guest's own ordering makes a submission see the import before it. */
+static inline bool semaphores_any_marked(const struct semaphores *s)
 {
-    return atomic_load_explicit(&s->count, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&s->marked, memory_order_relaxed) != 0;
+}
+
+/* Any whose signals are followed? */
+static inline bool semaphores_any_tracked(const struct semaphores *s)
+{
+    return atomic_load_explicit(&s->tracked, memory_order_relaxed) != 0;
 }
 
 /* The guest may export it: signals are followed from now on. 0 or -ENOMEM. */

@@ -87,7 +87,7 @@ static void arrays_shrink_in_step(void **state)
     assert_int_equal(group.waitSemaphoreCount, 2);
     assert_int_equal(group.pWaitSemaphoreDeviceIndices[1], 2);
     assert_int_equal(waits[1] == B, true); /* the decoded array may be the stream: untouched */
-    assert_false(semaphores_any(&marks));
+    assert_false(semaphores_any_marked(&marks));
     semaphores_fini(&marks);
 }
 
@@ -185,16 +185,17 @@ static void marks_follow_their_semaphore(void **state)
     assert_int_equal(semaphores_mark(&s, A), 0);
     assert_true(semaphores_unmark(&s, A));
     assert_false(semaphores_unmark(&s, A));
-    assert_true(semaphores_any(&s)); /* still followed */
+    assert_false(semaphores_any_marked(&s));
+    assert_true(semaphores_any_tracked(&s));
     semaphores_forget(&s, A);
-    assert_false(semaphores_any(&s));
+    assert_false(semaphores_any_tracked(&s));
     for (uint64_t i = 1; i <= 1000; i++) {
         assert_int_equal(semaphores_mark(&s, (VkSemaphore)(i << 6)), 0);
     }
     for (uint64_t i = 1; i <= 1000; i++) {
         assert_true(semaphores_unmark(&s, (VkSemaphore)(i << 6)));
     }
-    assert_false(semaphores_any(&s));
+    assert_false(semaphores_any_marked(&s));
     semaphores_fini(&s);
 }
 
