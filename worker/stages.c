@@ -69,7 +69,7 @@ static int load_driver(struct worker *w, char *why)
     const char *validate = getenv("CORDON_VALIDATE");
 
     w->vulkan.validate = validate && strcmp(validate, "1") == 0;
-    return vulkan_open(&w->vulkan, why, WHY_SIZE);
+    return vulkan_open(&w->vulkan, getenv("CORDON_POLICY"), why, WHY_SIZE);
 }
 
 /* Which layers the worker itself is to put on: all, unless the server says less. */

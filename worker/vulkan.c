@@ -18,16 +18,17 @@
 static const struct driver {
     VkDriverId id;
     const char *policy;
+    const char *other_policy; /* of the same driver on another kernel driver; NULL: none */
     bool make_device; /* a throw-away device opens files that the sealed process must not open */
 } drivers[] = {
-    { VK_DRIVER_ID_MESA_LLVMPIPE, "lavapipe", true },
-    { VK_DRIVER_ID_MESA_RADV, "radv", true },
-    { VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA, "anv-i915", true },
-    { VK_DRIVER_ID_MESA_NVK, "nvk", true },
-    { VK_DRIVER_ID_MESA_TURNIP, "turnip", true },
-    { VK_DRIVER_ID_MESA_PANVK, "panvk", true },
+    { VK_DRIVER_ID_MESA_LLVMPIPE, "lavapipe", NULL, true },
+    { VK_DRIVER_ID_MESA_RADV, "radv", NULL, true },
+    { VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA, "anv-i915", "anv-xe", true },
+    { VK_DRIVER_ID_MESA_NVK, "nvk", NULL, true },
+    { VK_DRIVER_ID_MESA_TURNIP, "turnip", NULL, true },
+    { VK_DRIVER_ID_MESA_PANVK, "panvk", NULL, true },
     /* Costs half a second each time and opens nothing that is not opened again later. */
-    { VK_DRIVER_ID_NVIDIA_PROPRIETARY, "nvidia", false },
+    { VK_DRIVER_ID_NVIDIA_PROPRIETARY, "nvidia", NULL, false },
 };
 
 static const struct driver *driver_find(VkDriverId id)
@@ -45,6 +46,15 @@ const char *vulkan_policy(VkDriverId id)
     const struct driver *driver = driver_find(id);
 
     return driver ? driver->policy : "";
+}
+
+/* May a driver run under this policy? */
+static bool policy_fits(const char *policy, VkDriverId id)
+{
+    const struct driver *driver = driver_find(id);
+
+    return driver && (strcmp(driver->policy, policy) == 0 ||
+                      (driver->other_policy && strcmp(driver->other_policy, policy) == 0));
 }
 
 /* What a person reads when it does not work. */
@@ -167,6 +177,7 @@ static int device_rank(VkPhysicalDeviceType type)
     }
 }
 
+/* The best device of those whose driver fits v->policy ("": any). */
 static int choose_device(const struct vulkan *v, VkInstance instance, const struct why *why,
                          struct chosen *ret_chosen)
 {
@@ -197,12 +208,21 @@ static int choose_device(const struct vulkan *v, VkInstance instance, const stru
             continue;
         }
         get_properties2(devices[i], &properties);
+        if (v->policy[0] && !policy_fits(v->policy, driver.driverID)) {
+            continue;
+        }
         if (device_rank(properties.properties.deviceType) > best) {
             best = device_rank(properties.properties.deviceType);
             ret_chosen->device = devices[i];
             ret_chosen->driver_id = driver.driverID;
             memcpy(ret_chosen->name, properties.properties.deviceName, sizeof(ret_chosen->name));
         }
+    }
+    if (best == 0 && v->policy[0]) {
+        return fail(why, -ENODEV,
+                    "the sandbox is made for %s, and no device of that driver with Vulkan 1.1 is "
+                    "among the %u found; see cordon-doctor",
+                    v->policy, n);
     }
     if (best == 0) {
         return fail(why, -ENODEV,
@@ -356,14 +376,17 @@ static int warm_up(struct vulkan *v, const struct why *why)
     driver = driver_find(chosen.driver_id);
     v->driver_id = chosen.driver_id;
     memcpy(v->device_name, chosen.name, sizeof(v->device_name));
-    snprintf(v->policy, sizeof(v->policy), "%s", vulkan_policy(chosen.driver_id));
+    if (!v->policy[0]) {
+        snprintf(v->policy, sizeof(v->policy), "%s", vulkan_policy(chosen.driver_id));
+    }
     return driver && driver->make_device ? make_device(v, chosen.device, why) : 0;
 }
 
-int vulkan_open(struct vulkan *v, char *why, size_t why_size)
+int vulkan_open(struct vulkan *v, const char *policy, char *why, size_t why_size)
 {
     const struct why reason = { why, why_size };
 
+    snprintf(v->policy, sizeof(v->policy), "%s", policy ? policy : "");
     return warm_up(v, &reason);
 }
 

@@ -28,10 +28,11 @@ struct vulkan {
 /*
  * Loads the loader and the driver, and has them do once, while files can still be opened, what a
  * guest will have them do later: an instance (kept), its devices, and one device made and
- * destroyed where the driver is known to bear it. 0, or a negative errno and `why` says what a
- * person can do. vulkan_close undoes it, also half of it.
+ * destroyed where the driver is known to bear it. `policy`: the overlay that the worker will be
+ * confined by, so only its driver will do; NULL = that of the best device found. 0, or a negative
+ * errno and `why` says what a person can do. vulkan_close undoes it, also half of it.
  */
-int vulkan_open(struct vulkan *v, char *why, size_t why_size);
+int vulkan_open(struct vulkan *v, const char *policy, char *why, size_t why_size);
 void vulkan_close(struct vulkan *v);
 
 /* Chains what makes every instance use the driver that was loaded by pointer: call before

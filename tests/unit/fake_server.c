@@ -10,7 +10,7 @@
  *   fence         ring 0: at once; 1: never; 2: ends the context; others after 50 ms
  *   words         ring 62 = sum of the bytes submitted last, ring 63 = their number
  *
- * Exits 98 if it finds more open fds than it should have, 99 if a message does not fit the table.
+ * Exits 97 if it finds a signal blocked or ignored, 98 if more open fds than it should have, 99 if a message does not fit the table.
  */
 #include <dirent.h>
 #include <poll.h>
@@ -59,6 +59,20 @@ static void check_fds(void)
     }
     closedir(dir);
     expect(n == 2 + 4 + 1, 98); /* the dots; 0 to 3; the folder itself */
+}
+
+static void check_signals(void)
+{
+    sigset_t blocked;
+
+    sigprocmask(SIG_SETMASK, NULL, &blocked);
+    for (int i = 1; i < SIGRTMIN; i++) {
+        struct sigaction action;
+
+        expect(sigismember(&blocked, i) == 0, 97);
+        /* The C library keeps two signals for itself and tells nothing about them. */
+        expect(sigaction(i, NULL, &action) < 0 || action.sa_handler != SIG_IGN, 97);
+    }
 }
 
 static void end_context(struct fake_context *c)
@@ -319,6 +333,7 @@ int main(int argc, char **argv)
     expect(argc >= 3 && strcmp(argv[1], "--socket-fd") == 0, 99);
     fd = atoi(argv[2]);
     check_fds();
+    check_signals();
     for (int i = 3; i < argc; i++) {
         linger = linger || strcmp(argv[i], "--linger") == 0;
         sscanf(argv[i], "--exit=%d", &code);

@@ -225,7 +225,7 @@ static int setup(void **state)
     h->log_fd = memfd_create("log", MFD_CLOEXEC);
     log_to_fd(h->log_fd);
     h->vulkan.validate = has_layer() && !want_host_copies;
-    if (vulkan_open(&h->vulkan, why, sizeof(why)) < 0) {
+    if (vulkan_open(&h->vulkan, NULL, why, sizeof(why)) < 0) {
         print_message("skipped: %s\n", why);
         free(h);
         *state = NULL;

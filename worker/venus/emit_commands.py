@@ -177,7 +177,6 @@ class Run:
         return FULL
 
     def stop_if_failed(self):
-        """After the last field: was anything but cheap checks decoded?"""
         self.lines.open("if (UNLIKELY(d->failed))")
         self.lines.add("return;")
         self.lines.close()
@@ -223,6 +222,7 @@ class Run:
 
     def handler(self):
         self.lines.add(f"cmd_{self.plan.name}(d, &c);")
+        self.stop_if_failed()
 
     def created(self, what):
         if "created" in self.plan.hooks:

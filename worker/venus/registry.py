@@ -279,6 +279,7 @@ def parse(path, label=None):
         raise BadInput(label, "open", e.strerror) from None
 
     types, commands, aliases, blocks, constants, enums = {}, {}, {}, {}, {}, {}
+    same = []  # (enum type, name, the older name of the same value)
     for e in root.iterfind("types/type"):
         if _for_vulkan(e):
             t = _type(label, e, aliases)
@@ -312,6 +313,11 @@ def parse(path, label=None):
             number = _enum_value(v, e.get("number")) if _for_vulkan(v) else None
             if number is not None and v.get("extends"):
                 enums.setdefault(v.get("extends"), {})[v.get("name")] = number
+            elif v.get("alias") and v.get("extends"):
+                same.append((v.get("extends"), v.get("name"), v.get("alias")))
+    for extends, name, target in same:
+        if target in enums.get(extends, {}):
+            enums[extends].setdefault(name, enums[extends][target])
 
     for a in list(aliases):
         while aliases[a] in aliases:

@@ -1,6 +1,6 @@
 """What of the registry is on the wire: the supported set, what has a wire form, chain sets, modes.
 
-Follows docs/commands.md's protocol: core versions plus the listed extensions fix the set.
+All core versions plus the extensions of extensions.csv fix the set.
 """
 
 import re

@@ -235,13 +235,12 @@ void *wire_decode_chain(struct decoder *d, const struct wire_chain *chain, bool 
     return first;
 }
 
-void wire_encode_head(struct decoder *d, const struct wire_chain *chain, const void *next)
+void wire_encode_chain(struct decoder *d, const struct wire_chain *chain, const void *next)
 {
     const VkBaseInStructure *structs[WIRE_MAX_CHAIN];
     const struct wire_link *links[WIRE_MAX_CHAIN];
     uint32_t count = 0;
 
-    encode_u32(d, chain->stype);
     for (const VkBaseInStructure *v = next; v; v = v->pNext) {
         const struct wire_link *link = chain_find(chain, v->sType);
 

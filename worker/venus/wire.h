@@ -240,8 +240,20 @@ static inline void *wire_head(struct decoder *d, const struct wire_chain *chain,
     return wire_decode_chain(d, chain, partial);
 }
 
+/* The links of a reply and their bodies. */
+void wire_encode_chain(struct decoder *d, const struct wire_chain *chain, const void *next);
+
 /* sType and chain of a reply. */
-void wire_encode_head(struct decoder *d, const struct wire_chain *chain, const void *next);
+static inline void wire_encode_head(struct decoder *d, const struct wire_chain *chain,
+                                    const void *next)
+{
+    encode_u32(d, chain->stype);
+    if (LIKELY(!next)) {
+        encode_u64(d, 0);
+    } else {
+        wire_encode_chain(d, chain, next);
+    }
+}
 
 /* ---- creation and destruction ----------------------------------------------------------------- */
 
