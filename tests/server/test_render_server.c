@@ -567,7 +567,8 @@ static void statistics_are_written(void **state)
     assert_non_null(strstr(text, "\"contexts\": 1,"));
     assert_non_null(strstr(text, "\"commands\": 1,"));
     assert_non_null(strstr(text, "\"device\": \"fake ?device?\""));
-    assert_non_null(strstr(text, "seccomp"));
+    assert_non_null(strstr(text, "\"layers\": [\"fds\", "));
+    assert_non_null(strstr(text, ", \"seccomp\""));
 }
 
 static void every_level_serves_and_says_how_loose_it_is(void **state)
