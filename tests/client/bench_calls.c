@@ -1,0 +1,515 @@
+/*
+ * What calls cost, seen from a client: round trips, back to back and after idle gaps, recording,
+ * descriptor updates, submits, memory, creation of instance and device.
+ *
+ * The result line gains a "bench" object: name to {"median": ..., "p99": ..., "unit": ...}.
+ */
+#include "vkapp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flat_frag.h"
+#include "flat_vert.h"
+
+#define SIZE 16
+#define PAGE 4096
+
+struct flat_push {
+    float rect[4];
+    float color[4];
+    float depth;
+};
+
+struct bench {
+    struct app app;
+    const char *only;
+    bool quick;
+    bool list;
+    char *json;
+    struct image target;
+    VkImage linear;
+    VkRenderPass pass;
+    VkFramebuffer framebuffer;
+    VkDescriptorSetLayout set_layout;
+    VkDescriptorPool pool;
+    VkDescriptorSet sets[2];
+    VkPipelineLayout layout;
+    VkPipeline pipeline;
+    struct buffer buffer;
+    struct buffer small;
+};
+
+static bool wanted(struct bench *b, const char *name)
+{
+    if (b->list) {
+        fprintf(stderr, "%s\n", name);
+        return false;
+    }
+    return !b->only || strcmp(b->only, name) == 0;
+}
+
+/* How many samples: fewer with --quick. */
+static uint32_t samples(const struct bench *b, uint32_t n)
+{
+    return b->quick ? (n + 19) / 20 : n;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void append(struct bench *b, const char *name, const char *json)
+{
+    char *joined;
+
+    if (asprintf(&joined, "%s%s\"%s\":%s", b->json ? b->json : "", b->json ? "," : "", name, json) <
+        0) {
+        fatal("out of memory");
+    }
+    free(b->json);
+    b->json = joined;
+    fprintf(stderr, "%-28s %s\n", name, json);
+}
+
+static void report_times(struct bench *b, const char *name, uint64_t *times, uint32_t n)
+{
+    char text[160];
+
+    qsort(times, n, sizeof(*times), by_number);
+    snprintf(text, sizeof(text),
+             "{\"unit\":\"us\",\"median\":%.3f,\"min\":%.3f,\"p99\":%.3f,\"n\":%u}",
+             (double)times[n / 2] / 1e3, (double)times[0] / 1e3,
+             (double)times[(uint32_t)((double)(n - 1) * 0.99)] / 1e3, n);
+    append(b, name, text);
+}
+
+/* Median of rates; `what` says per second of what. */
+static void report_rate(struct bench *b, const char *name, uint64_t *times, uint32_t n,
+                        uint64_t count, const char *what)
+{
+    char text[160];
+
+    qsort(times, n, sizeof(*times), by_number);
+    snprintf(text, sizeof(text), "{\"unit\":\"%s/s\",\"median\":%.0f,\"best\":%.0f,\"n\":%u}", what,
+             (double)count * 1e9 / (double)times[n / 2], (double)count * 1e9 / (double)times[0], n);
+    append(b, name, text);
+}
+
+/* A call that the driver cannot answer by itself: the layout of a linear image. */
+static void round_trip(struct bench *b)
+{
+    const VkImageSubresource subresource = { VK_IMAGE_ASPECT_COLOR_BIT, 0, 0 };
+    VkSubresourceLayout layout;
+
+    vkGetImageSubresourceLayout(b->app.device, b->linear, &subresource, &layout);
+    if (layout.rowPitch == 0) {
+        fatal("a row pitch of 0");
+    }
+}
+
+static void bench_round_trips(struct bench *b)
+{
+    static const struct {
+        const char *name;
+        uint64_t gap_ns;
+        uint32_t n;
+    } rows[] = {
+        { "call_back_to_back", 0, 20000 },    { "call_after_20us", 20000, 2000 },
+        { "call_after_50us", 50000, 2000 },   { "call_after_200us", 200000, 2000 },
+        { "call_after_900us", 900000, 1000 }, { "call_after_2ms", 2000000, 400 },
+        { "call_after_10ms", 10000000, 100 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint32_t n = samples(b, rows[i].n);
+        uint64_t *times;
+
+        if (!wanted(b, rows[i].name)) {
+            continue;
+        }
+        times = must_alloc(n, sizeof(*times));
+        for (uint32_t k = 0; k < n + 10; k++) {
+            uint64_t start;
+
+            if (rows[i].gap_ns) {
+                sleep_ns(rows[i].gap_ns);
+            }
+            start = now_ns();
+            round_trip(b);
+            times[k < 10 ? 0 : k - 10] = now_ns() - start;
+        }
+        report_times(b, rows[i].name, times, n);
+        free(times);
+    }
+}
+
+/* Recording: `n` commands of one kind; the time to record them, and until the renderer has them. */
+
+typedef void (*record_fn)(struct bench *b, VkCommandBuffer commands, uint32_t n);
+
+static void record_draws(struct bench *b, VkCommandBuffer commands, uint32_t n)
+{
+    (void)b;
+    for (uint32_t i = 0; i < n; i++) {
+        vkCmdDraw(commands, 3, 1, 0, i);
+    }
+}
+
+static void record_push_constants(struct bench *b, VkCommandBuffer commands, uint32_t n)
+{
+    struct flat_push push = { { 0, 0, 1, 1 }, { 1, 1, 1, 1 }, 0 };
+
+    for (uint32_t i = 0; i < n; i++) {
+        push.depth = (float)(i & 255) / 256;
+        vkCmdPushConstants(commands, b->layout,
+                           VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT, 0,
+                           sizeof(push), &push);
+    }
+}
+
+static void record_binds(struct bench *b, VkCommandBuffer commands, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, b->layout, 0, 1,
+                                &b->sets[i & 1], 0, NULL);
+    }
+}
+
+/* What a draw costs in a typical renderer: set, constants, draw. */
+static void record_mixed(struct bench *b, VkCommandBuffer commands, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        record_binds(b, commands, 1);
+        record_push_constants(b, commands, 1);
+        vkCmdDraw(commands, 3, 1, 0, i);
+    }
+}
+
+static void record_barriers(struct bench *b, VkCommandBuffer commands, uint32_t n)
+{
+    const VkBufferMemoryBarrier2 barrier = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER_2,
+        .srcStageMask = VK_PIPELINE_STAGE_2_COPY_BIT,
+        .srcAccessMask = VK_ACCESS_2_TRANSFER_WRITE_BIT,
+        .dstStageMask = VK_PIPELINE_STAGE_2_COPY_BIT,
+        .dstAccessMask = VK_ACCESS_2_TRANSFER_READ_BIT,
+        .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
+        .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
+        .buffer = b->small.buffer,
+        .size = VK_WHOLE_SIZE,
+    };
+    const VkDependencyInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO,
+        .bufferMemoryBarrierCount = 1,
+        .pBufferMemoryBarriers = &barrier,
+    };
+
+    for (uint32_t i = 0; i < n; i++) {
+        vkCmdPipelineBarrier2(commands, &info);
+    }
+}
+
+static void record_copies(struct bench *b, VkCommandBuffer commands, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const VkBufferCopy region = { (i & 63) * 16, 0, 16 };
+
+        vkCmdCopyBuffer(commands, b->buffer.buffer, b->small.buffer, 1, &region);
+    }
+}
+
+static void record_once(struct bench *b, record_fn record, bool in_pass, uint32_t n,
+                        uint64_t *ret_recorded, uint64_t *ret_processed)
+{
+    static const float clear[4] = { 0, 0, 0, 0 };
+    uint64_t start = now_ns();
+    VkCommandBuffer commands = commands_begin(&b->app);
+
+    if (in_pass) {
+        render_pass_begin(commands, b->pass, b->framebuffer, SIZE, SIZE, clear,
+                          VK_SUBPASS_CONTENTS_INLINE);
+        vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, b->pipeline);
+        set_viewport(commands, SIZE, SIZE);
+        record_binds(b, commands, 1);
+        record_push_constants(b, commands, 1);
+    }
+    record(b, commands, n);
+    if (in_pass) {
+        vkCmdEndRenderPass(commands);
+    }
+    MUST(vkEndCommandBuffer(commands));
+    *ret_recorded = now_ns() - start;
+    round_trip(b);
+    *ret_processed = now_ns() - start;
+    vkFreeCommandBuffers(b->app.device, b->app.pool, 1, &commands);
+}
+
+static void bench_recording(struct bench *b)
+{
+    static const struct {
+        const char *name;
+        record_fn record;
+        bool in_pass;
+    } rows[] = {
+        { "draw", record_draws, true },
+        { "push_constants", record_push_constants, true },
+        { "bind_descriptor_sets", record_binds, true },
+        { "bind_push_draw", record_mixed, true },
+        { "barrier2", record_barriers, false },
+        { "copy_buffer", record_copies, false },
+    };
+    enum { COUNT = 20000 };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint32_t n = samples(b, 60);
+        uint64_t recorded[64], processed[64];
+        char name[64];
+
+        if (!wanted(b, rows[i].name) ||
+            (rows[i].record == record_barriers && !b->app.features13.synchronization2)) {
+            continue;
+        }
+        for (uint32_t k = 0; k < n; k++) {
+            record_once(b, rows[i].record, rows[i].in_pass, COUNT, &recorded[k], &processed[k]);
+        }
+        snprintf(name, sizeof(name), "%s_recorded", rows[i].name);
+        report_rate(b, name, recorded, n, COUNT, rows[i].name);
+        snprintf(name, sizeof(name), "%s_processed", rows[i].name);
+        report_rate(b, name, processed, n, COUNT, rows[i].name);
+    }
+}
+
+static void bench_updates(struct bench *b)
+{
+    enum { COUNT = 10000 };
+    uint32_t n = samples(b, 40);
+    uint64_t times[64];
+
+    if (!wanted(b, "update_descriptor_sets")) {
+        return;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        uint64_t start = now_ns();
+
+        for (uint32_t i = 0; i < COUNT; i++) {
+            descriptor_write_buffer(&b->app, b->sets[i & 1], 0, VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
+                                    i & 2 ? &b->buffer : &b->small);
+        }
+        round_trip(b);
+        times[k] = now_ns() - start;
+    }
+    report_rate(b, "update_descriptor_sets", times, n, COUNT, "update");
+}
+
+static void bench_submits(struct bench *b)
+{
+    struct app *app = &b->app;
+    uint32_t n = samples(b, 2000);
+    const VkFenceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
+    uint64_t *times;
+    VkFence fence;
+
+    if (!wanted(b, "submit_and_wait")) {
+        return;
+    }
+    times = must_alloc(n, sizeof(*times));
+    MUST(vkCreateFence(app->device, &info, NULL, &fence));
+    for (uint32_t k = 0; k < n; k++) {
+        uint64_t start = now_ns();
+
+        MUST(vkQueueSubmit(app->queue, 0, NULL, fence));
+        MUST(vkWaitForFences(app->device, 1, &fence, VK_TRUE, UINT64_MAX));
+        times[k] = now_ns() - start;
+        MUST(vkResetFences(app->device, 1, &fence));
+    }
+    report_times(b, "submit_and_wait", times, n);
+    vkDestroyFence(app->device, fence, NULL);
+    free(times);
+}
+
+static void bench_memory(struct bench *b)
+{
+    static const struct {
+        const char *name;
+        VkDeviceSize size;
+        uint32_t n;
+    } rows[] = { { "alloc_map_4kib", 4096, 1000 }, { "alloc_map_256mib", 256 << 20, 20 } };
+    struct app *app = &b->app;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint32_t n = samples(b, rows[i].n);
+        uint64_t *mapped, *freed, *touched;
+        char name[64];
+
+        if (!wanted(b, rows[i].name)) {
+            continue;
+        }
+        mapped = must_alloc(n, sizeof(*mapped));
+        freed = must_alloc(n, sizeof(*freed));
+        touched = must_alloc(n, sizeof(*touched));
+        for (uint32_t k = 0; k < n; k++) {
+            const VkMemoryAllocateInfo info = {
+                .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                .allocationSize = rows[i].size,
+                .memoryTypeIndex = memory_type(app, ~0u, HOST_MEMORY),
+            };
+            uint64_t start = now_ns();
+            VkDeviceMemory memory;
+            volatile char *map;
+
+            MUST(vkAllocateMemory(app->device, &info, NULL, &memory));
+            MUST(vkMapMemory(app->device, memory, 0, VK_WHOLE_SIZE, 0, (void **)&map));
+            mapped[k] = now_ns() - start;
+            start = now_ns();
+            for (VkDeviceSize at = 0; at < rows[i].size; at += PAGE) {
+                map[at] = 1;
+            }
+            touched[k] = now_ns() - start;
+            start = now_ns();
+            vkFreeMemory(app->device, memory, NULL);
+            round_trip(b);
+            freed[k] = now_ns() - start;
+        }
+        report_times(b, rows[i].name, mapped, n);
+        snprintf(name, sizeof(name), "%s_first_touch", rows[i].name);
+        report_times(b, name, touched, n);
+        snprintf(name, sizeof(name), "%s_free", rows[i].name);
+        report_times(b, name, freed, n);
+        free(mapped);
+        free(freed);
+        free(touched);
+    }
+}
+
+/* Before anything else, as these make and destroy the instance and device of struct app. */
+static void bench_creation(struct bench *b)
+{
+    uint32_t n = samples(b, 20);
+    uint64_t instance[32], device[32], end[32];
+
+    if (!wanted(b, "instance_and_device")) {
+        return;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        uint64_t start = now_ns();
+
+        app_create_instance(&b->app);
+        instance[k] = now_ns() - start;
+        start = now_ns();
+        app_create_device(&b->app, NULL, 0);
+        device[k] = now_ns() - start;
+        start = now_ns();
+        app_destroy_device(&b->app);
+        app_destroy_instance(&b->app);
+        end[k] = now_ns() - start;
+    }
+    report_times(b, "create_instance", instance, n);
+    report_times(b, "create_device", device, n);
+    report_times(b, "destroy_both", end, n);
+}
+
+static void create_linear(struct bench *b)
+{
+    const VkImageCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO,
+        .imageType = VK_IMAGE_TYPE_2D,
+        .format = VK_FORMAT_R8G8B8A8_UNORM,
+        .extent = { 64, 64, 1 },
+        .mipLevels = 1,
+        .arrayLayers = 1,
+        .samples = VK_SAMPLE_COUNT_1_BIT,
+        .tiling = VK_IMAGE_TILING_LINEAR,
+        .usage = VK_IMAGE_USAGE_TRANSFER_SRC_BIT,
+    };
+
+    MUST(vkCreateImage(b->app.device, &info, NULL, &b->linear));
+}
+
+static void create(struct bench *b)
+{
+    struct app *app = &b->app;
+    const VkDescriptorSetLayoutBinding binding = { 0, VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, 1,
+                                                   VK_SHADER_STAGE_VERTEX_BIT, NULL };
+
+    create_linear(b);
+    b->target = image_create_2d(app, VK_FORMAT_R8G8B8A8_UNORM, SIZE, SIZE,
+                                VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT);
+    b->pass = render_pass_create(app, b->target.format, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+    b->framebuffer = framebuffer_create(app, b->pass, &b->target.view, 1, SIZE, SIZE);
+    b->set_layout = set_layout_create(app, &binding, 1);
+    b->layout = pipeline_layout_create(app, &b->set_layout, 1,
+                                       VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT,
+                                       sizeof(struct flat_push));
+    b->pipeline = graphics_pipeline_create(app, &(struct graphics_info){
+                                                    .vertex = SPIRV(flat_vert),
+                                                    .fragment = SPIRV(flat_frag),
+                                                    .layout = b->layout,
+                                                    .pass = b->pass,
+                                                });
+    b->pool = descriptor_pool_create(app, 2, 2, 0);
+    b->buffer = buffer_create(app, 65536,
+                              VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
+                              HOST_MEMORY);
+    b->small = buffer_create(app, 1024,
+                             VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                             HOST_MEMORY);
+    for (int i = 0; i < 2; i++) {
+        b->sets[i] = descriptor_set_allocate(app, b->pool, b->set_layout);
+        descriptor_write_buffer(app, b->sets[i], 0, VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, &b->small);
+    }
+}
+
+static void destroy(struct bench *b)
+{
+    struct app *app = &b->app;
+
+    vkDestroyImage(app->device, b->linear, NULL);
+    vkDestroyPipeline(app->device, b->pipeline, NULL);
+    vkDestroyPipelineLayout(app->device, b->layout, NULL);
+    vkDestroyDescriptorPool(app->device, b->pool, NULL);
+    vkDestroyDescriptorSetLayout(app->device, b->set_layout, NULL);
+    vkDestroyFramebuffer(app->device, b->framebuffer, NULL);
+    vkDestroyRenderPass(app->device, b->pass, NULL);
+    image_destroy(app, &b->target);
+    buffer_destroy(app, &b->buffer);
+    buffer_destroy(app, &b->small);
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b;
+    const struct option_rule options[] = {
+        { "--only", OPTION_STRING, &b.only, "one measurement; --list names them" },
+        { "--list", OPTION_FLAG, &b.list, "names of the measurements, on stderr" },
+        { "--quick", OPTION_FLAG, &b.quick, "few samples" },
+        { NULL },
+    };
+    char *json;
+
+    app_parse(&b.app, "bench_calls", argc, argv, options);
+    bench_creation(&b);
+    app_create_instance(&b.app);
+    app_create_device(&b.app, NULL, 0);
+    create(&b);
+    bench_round_trips(&b);
+    bench_recording(&b);
+    bench_updates(&b);
+    bench_submits(&b);
+    bench_memory(&b);
+    destroy(&b);
+    if (b.only && !b.json && !b.list) {
+        fatal("no measurement is called %s", b.only);
+    }
+    if (asprintf(&json, "{%s}", b.json ? b.json : "") < 0) {
+        fatal("out of memory");
+    }
+    extra("bench", json);
+    free(json);
+    free(b.json);
+    return app_close(&b.app);
+}
