@@ -18,7 +18,11 @@ void stats_log(const struct contexts *c, const char *sandbox_level)
     struct record_counts counts = supervisor_counts(&c->supervisor);
     char layers[160];
 
-    sandbox_layers_text(s->layers, layers, sizeof(layers));
+    if (s->layers) {
+        sandbox_layers_text(s->layers, layers, sizeof(layers));
+    } else {
+        (void)snprintf(layers, sizeof(layers), "no worker was ever ready");
+    }
     log_info("%" PRIu64 " contexts served (%u live, %" PRIu64 " lost, %" PRIu64
              " refused) by %" PRIu64 " workers; %" PRIu64 " commands decoded, %" PRIu64
              " replies, %" PRIu64 " rings; sandbox %s: %s",
