@@ -201,6 +201,14 @@ static void seal_server(const struct server *s)
     }
 }
 
+/* The loader's choice of drivers, by its name of today or its older one. */
+static const char *manifests(void)
+{
+    const char *list = getenv("VK_DRIVER_FILES");
+
+    return list ? list : getenv("VK_ICD_FILENAMES");
+}
+
 /* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
  * contexts are refused, and the reason is in the log. */
 static bool prepare_workers(struct server *s)
@@ -315,8 +323,7 @@ int main(int argc, char **argv)
         puts("cordon-render-server " CORDON_VERSION);
         return EXIT_SUCCESS;
     }
-    r = driver_choose(s.options.driver, s.options.device, getenv("VK_DRIVER_FILES"), &s.driver, why,
-                      sizeof(why));
+    r = driver_choose(s.options.driver, s.options.device, manifests(), &s.driver, why, sizeof(why));
     if (r < 0) {
         fprintf(stderr, "cordon-render-server: %s\n", why);
         return EXIT_USAGE;
