@@ -175,12 +175,16 @@ class Usage:
 
 
 class Server:
-    """A cordon-vtest of our own, listening; use as a context manager."""
+    """A cordon-vtest of our own, listening; use as a context manager. Root may name another uid."""
 
-    def __init__(self, program, extra=()):
+    def __init__(self, program, extra=(), uid=None):
         if not os.access(program, os.X_OK):
             raise Skip(f"no {program}")
         self.folder = tempfile.TemporaryDirectory(prefix="cordon-client-")
+        who = {}
+        if uid is not None and uid != os.geteuid():
+            os.chown(self.folder.name, uid, uid)
+            who = {"user": uid, "group": uid, "extra_groups": []}
         self.socket_path = pathlib.Path(self.folder.name) / "vtest.sock"
         self.log_path = pathlib.Path(self.folder.name) / "server.log"
         # The server's workers use the host driver, whatever our own environment says.
@@ -188,7 +192,7 @@ class Server:
             self.process = subprocess.Popen(
                 [str(program), "--socket-path", str(self.socket_path), *extra],
                 env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
+                start_new_session=True, **who)
         try:
             wait_until("the server accepts", self.accepts, 20)
         except Failure as error:
