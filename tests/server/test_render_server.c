@@ -538,6 +538,40 @@ static void statistics_are_written(void **state)
     assert_non_null(strstr(text, "seccomp"));
 }
 
+static void event_loops_need_not_wait_for_a_worker(void **state)
+{
+    static uint32_t big[40000];
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *c;
+    struct cordon_blob blob;
+    uint32_t seqno;
+    int r = 0;
+
+    start(f, NULL);
+    server = adopt(f);
+    c = context(server, 7);
+    cordon_context_set_wait(c, false);
+    assert_int_equal(cordon_blob_finish(c, &blob), -EINVAL);
+    assert_int_equal(cordon_blob_begin(c, 1, FAKE_BLOB_SLOW, 4096, CORDON_BLOB_MAPPABLE), 0);
+    assert_int_equal(cordon_blob_begin(c, 2, 0, 4096, CORDON_BLOB_MAPPABLE), -EBUSY);
+    assert_int_equal(cordon_blob_finish(c, &blob), -EAGAIN);
+    while ((r = cordon_blob_finish(c, &blob)) == -EAGAIN) {
+        nap(10);
+    }
+    assert_int_equal(r, 0);
+    close(blob.fd);
+    say(c, FAKE_STOP, 0);
+    for (int i = 0; i < 10000 && (r = cordon_submit(c, big, sizeof(big))) == 0; i++) {
+    }
+    assert_int_equal(r, -EAGAIN);
+    assert_int_equal(cordon_fence(c, 0, &seqno), -EAGAIN);
+    (void)cordon_context_flush(c);
+    cordon_context_destroy(c); /* with a tail kept */
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
 /* As crosvm's stock jail does: what is not listed there raises SIGSYS. */
 static int filter_and_exec(void *arg)
 {
@@ -652,6 +686,7 @@ int main(void)
         TEST(a_killed_server_takes_its_workers_with_it),
         TEST(a_context_ends_when_the_vmm_closes_its_socket),
         TEST(statistics_are_written),
+        TEST(event_loops_need_not_wait_for_a_worker),
         TEST(inside_a_foreign_jail_the_server_stays_up),
         TEST(wrong_options_end_with_status_2),
     };
