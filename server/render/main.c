@@ -180,6 +180,11 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
         log_warn("--validate: every guest runs under the Khronos validation layer, which is slow; "
                  "for tests");
     }
+    if (s->spawner.plan.uid == 0 && (s->spawner.plan.layers & SANDBOX_CAPS)) {
+        log_warn("sandbox: workers are root without capabilities, not nobody: this server may not "
+                 "change their user, or a device or a driver file is open to root only; give its "
+                 "node a group that may read and write it, or run the server as another user");
+    }
     if (policy_profile.note) {
         log_warn("sandbox: %s", policy_profile.note);
     }
