@@ -180,6 +180,11 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
         log_warn("--validate: every guest runs under the Khronos validation layer, which is slow; "
                  "for tests");
     }
+    if (s->spawner.plan.uid == 0 && (s->spawner.plan.layers & SANDBOX_CAPS)) {
+        log_warn("sandbox: workers are root without capabilities, not nobody: this server may not "
+                 "change their user, or a device or a driver file is open to root only; give its "
+                 "node a group that may read and write it, or run the server as another user");
+    }
     if (policy_profile.note) {
         log_warn("sandbox: %s", policy_profile.note);
     }
@@ -206,6 +211,14 @@ static void seal_server(const struct server *s)
         log_warn("the server's own filter could not be installed: %s; workers have theirs",
                  strerror(-r));
     }
+}
+
+/* The loader's choice of drivers, by its name of today or its older one. */
+static const char *manifests(void)
+{
+    const char *list = getenv("VK_DRIVER_FILES");
+
+    return list ? list : getenv("VK_ICD_FILENAMES");
 }
 
 /* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
@@ -332,8 +345,7 @@ int main(int argc, char **argv)
         puts("cordon-render-server " CORDON_VERSION);
         return EXIT_SUCCESS;
     }
-    r = driver_choose(s.options.driver, s.options.device, getenv("VK_DRIVER_FILES"), &s.driver, why,
-                      sizeof(why));
+    r = driver_choose(s.options.driver, s.options.device, manifests(), &s.driver, why, sizeof(why));
     if (r < 0) {
         fprintf(stderr, "cordon-render-server: %s\n", why);
         return EXIT_USAGE;

@@ -206,13 +206,17 @@ class Usage:
 
 
 class Server:
-    """A cordon-vtest of our own, listening; use as a context manager."""
+    """A cordon-vtest of our own, listening; use as a context manager. Root may name another uid."""
 
-    def __init__(self, program, extra=(), root=None):
+    def __init__(self, program, extra=(), root=None, uid=None):
         program = pathlib.Path(program).resolve()
         if not os.access(program, os.X_OK):
             raise Skip(f"no {program}")
         self.folder = tempfile.TemporaryDirectory(prefix="cordon-client-")
+        who = {}
+        if uid is not None and uid != os.geteuid():
+            os.chown(self.folder.name, uid, uid)
+            who = {"user": uid, "group": uid, "extra_groups": []}
         self.socket_path = pathlib.Path(self.folder.name) / "vtest.sock"
         self.log_path = pathlib.Path(self.folder.name) / "server.log"
         command = [str(program), "--socket-path", str(self.socket_path), *extra]
@@ -225,7 +229,7 @@ class Server:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 command, env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
+                start_new_session=True, **who)
         try:
             wait_until("the server accepts", self.accepts, 20)
         except Failure as error:
