@@ -22,6 +22,8 @@ const char options_help[] =
     "  --worker PATH                the worker program\n"
     "  --spare N                    workers kept ready for the next contexts (1)\n"
     "  --ready-timeout SECONDS      for a worker to load its driver and seal itself (30)\n"
+    "  --validate                   run guests under the Khronos validation layer, whose messages go\n"
+    "                               to the log: slow, for the tests of this program\n"
     "  --stats FILE                 write the server's numbers there, as JSON\n"
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
@@ -39,6 +41,7 @@ enum option {
     OPTION_WORKER,
     OPTION_SPARE,
     OPTION_READY_TIMEOUT,
+    OPTION_VALIDATE,
     OPTION_STATS,
     OPTION_LOG_LEVEL,
     OPTION_SECCOMP_BPF,
@@ -61,6 +64,7 @@ static const struct {
     [OPTION_WORKER] = { "--worker", true },
     [OPTION_SPARE] = { "--spare", true },
     [OPTION_READY_TIMEOUT] = { "--ready-timeout", true },
+    [OPTION_VALIDATE] = { "--validate", false },
     [OPTION_STATS] = { "--stats", true },
     [OPTION_LOG_LEVEL] = { "--log-level", true },
     [OPTION_SECCOMP_BPF] = { "--worker-seccomp-bpf", true },
@@ -151,6 +155,9 @@ static int apply(enum option option, const char *value, struct options *o, char 
             return -EINVAL;
         }
         o->ready_timeout_ms = n * 1000;
+        return 0;
+    case OPTION_VALIDATE:
+        o->validate = true;
         return 0;
     case OPTION_STATS:
         o->stats_path = value;

@@ -28,6 +28,7 @@ struct options {
     const char *log_level_name;
     uint32_t spares;
     uint32_t ready_timeout_ms;
+    bool validate;           /* workers load the Khronos validation layer */
     const char *peer_option; /* one of the peer's seccomp options was given: which */
 };
 

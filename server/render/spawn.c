@@ -37,9 +37,8 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
 }
 
 /* What a worker cannot know by itself: see its --help. */
-static void tell_worker(struct spawner *s, const char *log_level, char *const *environment)
+static void tell_worker(struct spawner *s, const char *log_level, bool validate)
 {
-    static const char validate[] = "CORDON_VALIDATE=";
     const char *seal = !(s->plan.layers & SANDBOX_SECCOMP) ? "none"
                        : s->plan.layers & SANDBOX_MDWE     ? "all"
                                                            : "seccomp";
@@ -54,18 +53,15 @@ static void tell_worker(struct spawner *s, const char *log_level, char *const *e
     s->env[n++] = s->env_log;
     s->env[n++] = s->env_seal;
     s->env[n++] = s->env_policy;
-    for (; *environment; environment++) {
-        if (strncmp(*environment, validate, strlen(validate)) == 0) {
-            s->env[n++] = *environment;
-            break;
-        }
+    if (validate) {
+        s->env[n++] = "CORDON_VALIDATE=1";
     }
     s->env[n] = NULL;
 }
 
 int spawner_init(struct spawner *s, const struct sandbox_config *config,
                  const struct driver_choice *driver, const char *worker_path, const char *log_level,
-                 char *const *environment, uint32_t *ret_missing,
+                 bool validate, char *const *environment, uint32_t *ret_missing,
                  struct sandbox_failure *ret_failure)
 {
     int r;
@@ -84,7 +80,7 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
         return r;
     }
     jail_environment(environment, s->env);
-    tell_worker(s, log_level, environment);
+    tell_worker(s, log_level, validate);
     return 0;
 }
 

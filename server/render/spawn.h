@@ -5,6 +5,7 @@
 #ifndef CORDON_SERVER_RENDER_SPAWN_H
 #define CORDON_SERVER_RENDER_SPAWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -34,11 +35,11 @@ struct spawned {
 
 /* Opens the worker's program and /dev/null, and tries the jail once, so that what this host lacks
  * is known now. *ret_missing: layers that are missing and may be. environment: what may be passed
- * through comes from there, borrowed. 0; or a negative errno with *ret_failure. */
+ * through comes from there, borrowed. validate: workers load the validation layer. 0; or a negative errno with *ret_failure. */
 MUST_USE int spawner_init(struct spawner *s, const struct sandbox_config *config,
                           const struct driver_choice *driver, const char *worker_path,
-                          const char *log_level, char *const *environment, uint32_t *ret_missing,
-                          struct sandbox_failure *ret_failure);
+                          const char *log_level, bool validate, char *const *environment,
+                          uint32_t *ret_missing, struct sandbox_failure *ret_failure);
 void spawner_fini(struct spawner *s);
 
 /* Starts one worker. What fails in the child is told by child.status_fd (jail_entered); what

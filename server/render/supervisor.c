@@ -194,7 +194,8 @@ static void bury(struct worker *w)
     if (w->status_source) {
         on_status(w, w->status_fd, 0);
     }
-    if (w->control_source) {
+    /* What it left us; not a READY, which comes too late. */
+    if (w->control_source && w->ctx_id != 0) {
         drain_control(w);
     }
     w->state = WORKER_ENDING;

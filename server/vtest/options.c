@@ -19,7 +19,7 @@ const char vtest_help[] =
     "\n"
     "Given on to the render server, whose --help explains them:\n"
     "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --driver NAME, --device NODE,\n"
-    "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE\n";
+    "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE, --validate\n";
 
 static const char *const passed[] = {
     "--sandbox", "--sandbox-allow-missing", "--driver", "--device", "--worker",
@@ -81,6 +81,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         .max_clients = 64,
         .log_level = LOG_LEVEL_INFO,
     };
+    const char *validate = NULL;
     size_t n = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -90,6 +91,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
 
         if (strcmp(name, "--once") == 0) {
             o.once = true;
+            continue;
+        }
+        if (strcmp(name, "--validate") == 0) {
+            validate = name;
             continue;
         }
         if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
@@ -106,7 +111,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         }
         value = split ? argv[++i] : value + 1;
         if (is_passed(name) || is_option(name, "--log-level")) {
-            if (n + 2 > VTEST_PASSED_MAX) {
+            if (n + 3 > VTEST_PASSED_MAX) { /* and --validate */
                 (void)snprintf(why, size, "too many options; leave some out");
                 return -EINVAL;
             }
@@ -120,6 +125,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
             return r;
         }
     }
+    o.passed[n] = validate;
     *ret = o;
     return 0;
 }
