@@ -251,8 +251,8 @@ static bool prepare_workers(struct server *s)
     }
     read[n] = NULL;
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
-    r = spawner_init(&s->spawner, &sandbox, &s->driver, worker, s->options.log_level_name,
-                     s->options.validate, environ, &missing, &failure);
+    r = spawner_init(&s->spawner, &sandbox, &s->driver, &s->options.limits, worker,
+                     s->options.log_level_name, s->options.validate, environ, &missing, &failure);
     if (r < 0) {
         log_failure(&failure);
     }
@@ -280,8 +280,8 @@ static int serve(struct server *s)
     r = watch_signals(s);
     if (r == 0) {
         usable = prepare_workers(s);
-        contexts_init(&s->contexts, s->loop, &s->spawner, s->options.ready_timeout_ms,
-                      s->options.spares, write_stats, s);
+        contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
+                      s->options.ready_timeout_ms, s->options.spares, write_stats, s);
         s->contexts.failing = !usable;
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }
