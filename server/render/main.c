@@ -176,14 +176,14 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
                  "--sandbox-allow-missing",
                  text);
     }
-    if (s->options.validate) {
-        log_warn("--validate: every guest runs under the Khronos validation layer, which is slow; "
-                 "for tests");
-    }
     if (s->spawner.plan.uid == 0 && (s->spawner.plan.layers & SANDBOX_CAPS)) {
         log_warn("sandbox: workers are root without capabilities, not nobody: this server may not "
                  "change their user, or a device or a driver file is open to root only; give its "
                  "node a group that may read and write it, or run the server as another user");
+    }
+    if (s->options.validate) {
+        log_warn("--validate: every guest runs under the Khronos validation layer, which is slow; "
+                 "for tests");
     }
     if (policy_profile.note) {
         log_warn("sandbox: %s", policy_profile.note);
@@ -251,8 +251,8 @@ static bool prepare_workers(struct server *s)
     }
     read[n] = NULL;
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
-    r = spawner_init(&s->spawner, &sandbox, &s->driver, worker, s->options.log_level_name,
-                     s->options.validate, environ, &missing, &failure);
+    r = spawner_init(&s->spawner, &sandbox, &s->driver, &s->options.limits, worker,
+                     s->options.log_level_name, s->options.validate, environ, &missing, &failure);
     if (r < 0) {
         log_failure(&failure);
     }
@@ -280,8 +280,8 @@ static int serve(struct server *s)
     r = watch_signals(s);
     if (r == 0) {
         usable = prepare_workers(s);
-        contexts_init(&s->contexts, s->loop, &s->spawner, s->options.ready_timeout_ms,
-                      s->options.spares, write_stats, s);
+        contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
+                      s->options.ready_timeout_ms, s->options.spares, write_stats, s);
         s->contexts.failing = !usable;
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }

@@ -18,11 +18,11 @@ const char vtest_help[] =
     "  --help, --version\n"
     "\n"
     "Given on to the render server, whose --help explains them:\n"
-    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --driver NAME, --device NODE,\n"
+    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --limit LIST, --driver NAME, --device NODE,\n"
     "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE, --validate\n";
 
 static const char *const passed[] = {
-    "--sandbox", "--sandbox-allow-missing", "--driver", "--device", "--worker",
+    "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device", "--worker",
     "--spare",   "--ready-timeout",         "--stats",
 };
 

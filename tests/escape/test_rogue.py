@@ -149,7 +149,7 @@ def orphan(server, number):
 
 def run(program, worker, names, uid, folder):
     env = {"PATH": os.environ["PATH"], "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"}
-    server = renderserver.Server(program, ["--worker", worker, "--driver", "lavapipe"], env,
+    server = renderserver.Server(program, ["--worker", worker, "--driver", "lavapipe", "--limit", "lost=0"], env,
                                  os.path.join(folder, f"log-{uid}"))
     number = 1
     try:
