@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The guest's first process: the root is the one that QEMU itself runs in, read-only over 9p.
 
 b=/bin/busybox
