@@ -18,8 +18,9 @@ const char vtest_help[] =
     "  --help, --version\n"
     "\n"
     "Given on to the render server, whose --help explains them:\n"
-    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --limit LIST, --driver NAME, --device NODE,\n"
-    "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE, --validate\n";
+    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --sandbox-learn, --limit LIST,\n"
+    "  --driver NAME, --device NODE, --worker PATH, --spare N, --ready-timeout SECONDS,\n"
+    "  --stats FILE, --validate\n";
 
 static const char *const passed[] = {
     "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device", "--worker",
@@ -81,7 +82,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         .max_clients = 64,
         .log_level = LOG_LEVEL_INFO,
     };
-    const char *validate = NULL;
+    const char *validate = NULL, *learn = NULL;
     size_t n = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -95,6 +96,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         }
         if (strcmp(name, "--validate") == 0) {
             validate = name;
+            continue;
+        }
+        if (strcmp(name, "--sandbox-learn") == 0) {
+            learn = name;
             continue;
         }
         if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
@@ -111,7 +116,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         }
         value = split ? argv[++i] : value + 1;
         if (is_passed(name) || is_option(name, "--log-level")) {
-            if (n + 3 > VTEST_PASSED_MAX) { /* and --validate */
+            if (n + 4 > VTEST_PASSED_MAX) { /* and the two without a value */
                 (void)snprintf(why, size, "too many options; leave some out");
                 return -EINVAL;
             }
@@ -125,7 +130,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
             return r;
         }
     }
-    o.passed[n] = validate;
+    if (validate) {
+        o.passed[n++] = validate;
+    }
+    o.passed[n] = learn;
     *ret = o;
     return 0;
 }
