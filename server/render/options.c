@@ -28,7 +28,7 @@ const char options_help[] =
     "                               to the log: slow, for the tests of this program\n"
     "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob (bytes; K, M,\n"
     "                               G), objects, files, threads, contexts; and starts per second,\n"
-    "                               devices lost per minute: see sandbox(7)\n"
+    "                               devices lost per minute: cordon-sandbox(7)\n"
     "  --stats FILE                 write the server's numbers there, as JSON\n"
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
