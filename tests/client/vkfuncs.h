@@ -19,6 +19,8 @@
     X(vkEnumerateDeviceExtensionProperties) \
     X(vkEnumeratePhysicalDevices) \
     X(vkGetDeviceProcAddr) \
+    X(vkGetPhysicalDeviceExternalFenceProperties) \
+    X(vkGetPhysicalDeviceExternalSemaphoreProperties) \
     X(vkGetPhysicalDeviceFeatures2) \
     X(vkGetPhysicalDeviceFormatProperties) \
     X(vkGetPhysicalDeviceMemoryProperties) \
@@ -150,6 +152,7 @@
     X(vkGetDescriptorSetLayoutSupport) \
     X(vkGetDeviceQueue) \
     X(vkGetEventStatus) \
+    X(vkGetFenceFdKHR) \
     X(vkGetFenceStatus) \
     X(vkGetImageMemoryRequirements) \
     X(vkGetImageSubresourceLayout) \
@@ -157,6 +160,9 @@
     X(vkGetPrivateData) \
     X(vkGetQueryPoolResults) \
     X(vkGetSemaphoreCounterValue) \
+    X(vkGetSemaphoreFdKHR) \
+    X(vkImportFenceFdKHR) \
+    X(vkImportSemaphoreFdKHR) \
     X(vkInvalidateMappedMemoryRanges) \
     X(vkMapMemory) \
     X(vkMergePipelineCaches) \
@@ -177,7 +183,6 @@
     X(vkUpdateDescriptorSets) \
     X(vkWaitForFences) \
     X(vkWaitSemaphores)
-/* clang-format on */
 
 #define X(name) extern PFN_##name name;
 VKFUNCS_LOADER
