@@ -7,15 +7,13 @@
 #include "cordon/cordon.h"
 #include "ipc/cleanup.h"
 #include "ipc/loop.h"
+#include "server/front/capset.h"
 #include "server/vtest/client.h"
 #include "server/vtest/front.h"
 #include "server/vtest/session.h"
-#include "wire/capset.h"
 
 /* The newest version that a Venus client needs; 4 adds commands that it never sends. */
 #define PROTOCOL_VERSION 3
-#define CAPSET_VENUS 4
-#define CAPSET_WORDS 40
 
 static int refuse(const char **ret_why, const char *why)
 {
@@ -92,7 +90,6 @@ static int get_param(struct client *c, const char **ret_why)
 static int get_capset(struct client *c, const char **ret_why)
 {
     uint32_t reply[1 + CAPSET_WORDS] = { 0 };
-    uint32_t *capset = reply + 1;
 
     (void)ret_why;
     if (words(c)[0] != CAPSET_VENUS || words(c)[1] != 0) {
@@ -100,14 +97,7 @@ static int get_capset(struct client *c, const char **ret_why)
         return 0;
     }
     reply[0] = 1;
-    capset[0] = WIRE_FORMAT_VERSION;
-    capset[1] = WIRE_VK_XML_VERSION;
-    capset[2] = WIRE_SERIALIZATION_SPEC_VERSION;
-    capset[3] = WIRE_VENUS_SPEC_VERSION;
-    capset[4] = 1; /* supports_blob_id_0 */
-    memcpy(capset + 5, wire_extension_mask, sizeof(wire_extension_mask));
-    capset[37] = 1; /* allow_vk_wait_syncs */
-    capset[38] = 1; /* supports_multiple_timelines */
+    capset_fill(reply + 1);
     answer(c, reply, ARRAY_SIZE(reply));
     return 0;
 }

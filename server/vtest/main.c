@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,9 +11,10 @@
 #include "ipc/cleanup.h"
 #include "ipc/log.h"
 #include "ipc/loop.h"
+#include "server/front/listener.h"
+#include "server/front/renderer.h"
 #include "server/vtest/client.h"
 #include "server/vtest/front.h"
-#include "server/vtest/listener.h"
 #include "server/vtest/options.h"
 
 #define EXIT_USAGE 2
@@ -80,30 +80,10 @@ static void on_signal(void *arg, const struct signalfd_siginfo *info)
     loop_stop(f->loop, EXIT_SUCCESS);
 }
 
-static const char *find_render_server(char *buf, size_t size)
-{
-    static const char *const beside[] = { "cordon-render-server",
-                                          "../render/cordon-render-server" };
-    char self[2048];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
-
-    self[MAX(n, 0)] = '\0';
-    slash = strrchr(self, '/');
-    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
-        *slash = '\0';
-        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
-            return buf;
-        }
-    }
-    return CORDON_LIBEXECDIR "/cordon-render-server";
-}
-
 static int start_server(struct front *f, const struct vtest_options *o)
 {
     char path[4096];
-    const char *program =
-        o->render_server ? o->render_server : find_render_server(path, sizeof(path));
+    const char *program = o->render_server ? o->render_server : renderer_find(path, sizeof(path));
     int r = cordon_server_spawn(program, o->passed, &f->server);
 
     if (r < 0) {
@@ -181,16 +161,6 @@ static int serve(const struct vtest_options *o)
     f.server = cordon_server_close(f.server, NULL);
     f.loop = loop_destroy(f.loop);
     return code;
-}
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
 }
 
 /*

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/front/renderer.h"
+
 const char vtest_help[] =
     "usage: cordon-vtest [OPTION...]\n"
     "\n"
@@ -16,41 +18,16 @@ const char vtest_help[] =
     "  --render-server PATH  the render server to start\n"
     "  --log-level LEVEL     error, warn, info (at start) or debug; the render server's too\n"
     "  --help, --version\n"
-    "\n"
-    "Given on to the render server, whose --help explains them:\n"
-    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --driver NAME, --device NODE,\n"
-    "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE\n";
-
-static const char *const passed[] = {
-    "--sandbox", "--sandbox-allow-missing", "--driver", "--device", "--worker",
-    "--spare",   "--ready-timeout",         "--stats",
-};
-
-static bool is_option(const char *argument, const char *name)
-{
-    size_t n = strcspn(argument, "=");
-
-    return strlen(name) == n && strncmp(name, argument, n) == 0;
-}
-
-static bool is_passed(const char *argument)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
-        if (is_option(argument, passed[i])) {
-            return true;
-        }
-    }
-    return false;
-}
+    "\n" RENDERER_OPTIONS_HELP;
 
 static int apply(struct vtest_options *o, const char *name, const char *value, char *why,
                  size_t size)
 {
-    if (is_option(name, "--socket-path")) {
+    if (option_is(name, "--socket-path")) {
         o->socket_path = value;
-    } else if (is_option(name, "--render-server")) {
+    } else if (option_is(name, "--render-server")) {
         o->render_server = value;
-    } else if (is_option(name, "--max-clients")) {
+    } else if (option_is(name, "--max-clients")) {
         char *end;
         unsigned long n = strtoul(value, &end, 10);
 
@@ -68,9 +45,9 @@ static int apply(struct vtest_options *o, const char *name, const char *value, c
 
 static bool has_value(const char *argument)
 {
-    return is_option(argument, "--socket-path") || is_option(argument, "--render-server") ||
-           is_option(argument, "--max-clients") || is_option(argument, "--log-level") ||
-           is_passed(argument);
+    return option_is(argument, "--socket-path") || option_is(argument, "--render-server") ||
+           option_is(argument, "--max-clients") || option_is(argument, "--log-level") ||
+           renderer_option(argument);
 }
 
 int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
@@ -81,6 +58,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         .max_clients = 64,
         .log_level = LOG_LEVEL_INFO,
     };
+    const char *validate = NULL;
     size_t n = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -90,6 +68,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
 
         if (strcmp(name, "--once") == 0) {
             o.once = true;
+            continue;
+        }
+        if (strcmp(name, "--validate") == 0) {
+            validate = name;
             continue;
         }
         if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
@@ -105,8 +87,8 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
             return -EINVAL;
         }
         value = split ? argv[++i] : value + 1;
-        if (is_passed(name) || is_option(name, "--log-level")) {
-            if (n + 2 > VTEST_PASSED_MAX) {
+        if (renderer_option(name) || option_is(name, "--log-level")) {
+            if (n + 3 > VTEST_PASSED_MAX) { /* and --validate */
                 (void)snprintf(why, size, "too many options; leave some out");
                 return -EINVAL;
             }
@@ -115,11 +97,12 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
                 o.passed[n++] = value;
             }
         }
-        r = is_passed(name) ? 0 : apply(&o, name, value, why, size);
+        r = renderer_option(name) ? 0 : apply(&o, name, value, why, size);
         if (r < 0) {
             return r;
         }
     }
+    o.passed[n] = validate;
     *ret = o;
     return 0;
 }

@@ -35,6 +35,7 @@ static void both_spellings_of_a_value_work(void **state)
     assert_int_equal(PARSE(&o, "--socket-fd", "7"), 0);
     assert_int_equal(o.socket_fd, 7);
     assert_int_equal(o.level, SANDBOX_LEVEL_STRICT);
+    assert_false(o.validate);
     assert_int_equal(PARSE(&o, "--socket-fd=8", "--sandbox=minimal"), 0);
     assert_int_equal(o.socket_fd, 8);
     assert_int_equal(o.level, SANDBOX_LEVEL_MINIMAL);
@@ -77,6 +78,7 @@ static void what_is_wrong_is_said_in_a_line(void **state)
         { "x", "--ready-timeout=0", NULL },
         { "x", "--log-level=loud", NULL },
         { "x", "--help=now", NULL },
+        { "x", "--socket-fd=3", "--validate=1", NULL },
         { "x", "stray", NULL },
         { "x", "--socket", "3", NULL },
         { "x", NULL },
@@ -96,10 +98,12 @@ static void what_is_wrong_is_said_in_a_line(void **state)
 
 static void vtest_passes_the_server_s_options_on(void **state)
 {
-    const char *argv[] = { "x",      "--sandbox=minimal", "--driver",
-                           "radv",   "--log-level",       "debug",
-                           "--once", "--max-clients=3",   NULL };
-    const char *passed[] = { "--sandbox=minimal", "--driver", "radv", "--log-level", "debug" };
+    const char *argv[] = {
+        "x",      "--sandbox=minimal", "--driver", "radv", "--validate", "--log-level", "debug",
+        "--once", "--max-clients=3",   NULL
+    };
+    const char *passed[] = { "--sandbox=minimal", "--driver", "radv",
+                             "--log-level",       "debug",    "--validate" };
     struct vtest_options o;
 
     (void)state;

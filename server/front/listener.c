@@ -1,4 +1,4 @@
-#include "server/vtest/listener.h"
+#include "server/front/listener.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The socket that clients connect to. */
-#ifndef CORDON_SERVER_VTEST_LISTENER_H
-#define CORDON_SERVER_VTEST_LISTENER_H
+#ifndef CORDON_SERVER_FRONT_LISTENER_H
+#define CORDON_SERVER_FRONT_LISTENER_H
 
 #include <sys/types.h>
 
