@@ -14,53 +14,41 @@ import os
 import pathlib
 import subprocess
 import sys
-import unittest
 
 import roots
+
+sys.path.insert(0, str(roots.TOP / "tests/vm"))
+
+# pylint: disable=wrong-import-position
+import dma_buf
 
 PROTOCOL = roots.TOP / "tests/protocol"
 PAGE = roots.TOP / "docs/drop-in.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 MODULES = {
     "test_drop_in": "What a VMM's library relies on",
+    "test_dma_buf": "Descriptors that other devices and processes made",
     "test_bad_input": "What a broken or hostile guest sends",
     "test_defects": "Known defects of the original (docs/defects.md)",
 }
-WORDS = {"addSuccess": "yes", "addFailure": "**no**", "addError": "**no**", "addSkip": "-"}
-
-
-class Recorder(unittest.TestResult):
-    """Keeps one word per test."""
-
-    def __init__(self):
-        super().__init__()
-        self.rows = {}
-        for name, word in WORDS.items():
-            setattr(self, name, lambda test, *_, word=word: self.note(test, word))
-
-    def note(self, test, word):
-        # A failing clean-up after a failed test comes as a second report.
-        if self.rows.get(test.id()) != "**no**":
-            self.rows[test.id()] = word
-
-
-def child(modules):
-    """In a process of its own, for the server is chosen when the tests are imported."""
-    sys.path.insert(0, str(PROTOCOL))
-    suite = unittest.defaultTestLoader.loadTestsFromNames(modules)
-    result = Recorder()
-    real, sys.stdout = sys.stdout, sys.stderr
-    suite.run(result)
-    json.dump(result.rows, real)
+WORDS = {"passed": "yes", "failed": "**no**", "skipped": "-"}
 
 
 def column(modules, server, peer=None):
     env = os.environ | {"CORDON_SERVER": str(server), "PYTHONDONTWRITEBYTECODE": "1"}
     if peer:
         env["CORDON_PEER"] = peer
-    done = subprocess.run([sys.executable, __file__, "--child", *modules], env=env, check=True,
+    done = subprocess.run([sys.executable, PROTOCOL / "record.py", *modules], env=env, check=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return json.loads(done.stdout)
+    return {name: WORDS[word] for name, word in json.loads(done.stdout).items()}
+
+
+def dma_bufs(build, columns):
+    """These want a kernel with udmabuf, so they run in a guest; lavapipe is that of its suite."""
+    for head, (suite, peer) in zip(columns, (("trixie", False), ("trixie", True),
+                                             ("forky", True))):
+        for name, word in dma_buf.words(suite, build, peer).items():
+            columns[head][name] = WORDS[word]
 
 
 def words(name):
@@ -89,13 +77,16 @@ def main():
     parser.add_argument("build")
     parser.add_argument("modules", nargs="*", metavar="module")
     options = parser.parse_args()
-    modules = options.modules or [name for name in MODULES if (PROTOCOL / f"{name}.py").exists()]
+    modules = options.modules or list(MODULES)
+    here = [name for name in modules if name != "test_dma_buf"]
     ours = pathlib.Path(options.build).resolve() / "server/render/cordon-render-server"
-    columns = {"Cordon": column(modules, ours)}
+    columns = {"Cordon": column(here, ours)}
     for suite in ("trixie", "forky"):
         version = roots.version(suite, "libvirglrenderer1").split("-")[0]
         columns[f"virglrenderer {version}"] = column(
-            modules, pathlib.Path(__file__).with_name("virgl_render_server"), suite)
+            here, pathlib.Path(__file__).with_name("virgl_render_server"), suite)
+    if "test_dma_buf" in modules:
+        dma_bufs(options.build, columns)
     before, rest = PAGE.read_text().split(BEGIN)
     PAGE.write_text(before + BEGIN + "\n" + render(modules, columns) + "\n" + END
                     + rest.split(END)[1])
@@ -106,7 +97,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2:])
-        sys.exit(0)
     sys.exit(main())
