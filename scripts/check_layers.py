@@ -22,6 +22,7 @@ ALLOWED = {
     "policy/": ("policy/", "ipc/base.h", "ipc/cleanup.h", "ipc/checked.h", "ipc/log.h",
                 "ipc/fdset.h"),
     "server/": ("server/", "policy/", "ipc/", "include/", "cordon/"),
+    "server/front/": ("server/front/", "ipc/", "wire/capset.h"),
     "worker/": ("worker/", "policy/", "ipc/", "wire/"),
     "tests/": ("",),
 }
