@@ -27,14 +27,14 @@ enum worker_fd {
 
 /* Exit codes of a worker, besides those of enum sandbox_exit (policy/sandbox.h). */
 enum worker_exit {
-    WORKER_EXIT_OK = 0,       /* its context or its server ended */
-    WORKER_EXIT_USAGE = 2,    /* not started by the server */
-    WORKER_EXIT_CONTEXT = 70, /* its context failed: worker_record::reason says why */
+    WORKER_EXIT_OK = 0,        /* its context or its server ended */
+    WORKER_EXIT_USAGE = 2,     /* not started by the server */
+    WORKER_EXIT_CONTEXT = 70,  /* its context failed: worker_record::reason says why */
     WORKER_EXIT_INTERNAL = 71, /* the worker's own trouble: memory, threads, the control socket */
 };
 
 enum worker_op {
-    WORKER_OP_READY = 1,    /* worker -> server: struct worker_ready; fds: seccomp listener if used */
+    WORKER_OP_READY = 1, /* worker -> server: struct worker_ready; fds: seccomp listener if used */
     WORKER_OP_CONTEXT = 2,  /* server -> worker: struct worker_context; fd: the context socket */
     WORKER_OP_TIMELINE = 3, /* worker -> server: struct worker_timeline; fds: words, eventfd if any:
                                so that the server can move a dead context's fences on */
@@ -45,7 +45,7 @@ enum worker_op {
 
 struct worker_ready {
     uint32_t op;
-    uint32_t layers; /* bits of enum sandbox_layer (policy/sandbox.h), as the worker believes */
+    uint32_t layers;  /* bits of enum sandbox_layer (policy/sandbox.h), as the worker believes */
     char device[256]; /* the host driver's device name, NUL-terminated */
     char driver[64];  /* policy overlay in force, e.g. "lavapipe" */
 };
@@ -67,7 +67,7 @@ struct worker_timeline {
 
 struct worker_ring {
     uint32_t op;
-    uint32_t number; /* unique per worker, rising from 1 */
+    uint32_t number;        /* unique per worker, rising from 1 */
     uint64_t status_offset; /* of the 32-bit status word in the fd */
 };
 
@@ -83,15 +83,19 @@ struct worker_ring_gone {
 
 struct recorder_lane {
     _Atomic uint64_t commands; /* decoded so far on this lane */
-    _Atomic uint16_t last[WORKER_RECORD_LAST]; /* command numbers; last[(commands - 1) % 8] newest */
-    _Atomic uint32_t what; /* 0 context stream, else ring number */
+    _Atomic uint16_t
+        last[WORKER_RECORD_LAST]; /* command numbers; last[(commands - 1) % 8] newest */
+    _Atomic uint32_t what;        /* 0 context stream, else ring number */
     _Atomic uint32_t in_use;
 };
 
 struct worker_record {
     _Atomic uint64_t replies;
     _Atomic uint64_t rings_created;
-    char reason[256]; /* the worker's own last words, if it had any; NUL-terminated, unchecked text */
+    _Atomic uint64_t memory_bytes; /* of device memory that the guest holds */
+    _Atomic uint64_t devices_lost; /* VkDevices that reported VK_ERROR_DEVICE_LOST */
+    char reason
+        [256]; /* the worker's own last words, if it had any; NUL-terminated, unchecked text */
     struct recorder_lane lanes[WORKER_RECORD_LANES];
 };
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
@@ -139,22 +140,34 @@ static int write_proc(pid_t pid, const char *file, const char *text,
     return 0;
 }
 
+/* "5 5 1": number 5 is itself; ours and, if that differs, the other. */
+static void identity_map(char *text, size_t size, unsigned ours, unsigned other)
+{
+    int n = snprintf(text, size, "%u %u 1\n", ours, ours);
+
+    if (other != ours) {
+        (void)snprintf(text + n, size - (size_t)n, "%u %u 1\n", other, other);
+    }
+}
+
 int jail_write_id_maps(pid_t pid, uid_t uid, gid_t gid, struct sandbox_failure *ret_failure)
 {
     char map[64];
     int r;
 
-    /* Without this an ordinary user may not map its group; and no group can be dropped later. */
-    r = write_proc(pid, "setgroups", "deny", ret_failure);
-    if (r < 0) {
-        return r;
+    /* Without this an ordinary user may not map its group. Root must be able to drop its groups. */
+    if (geteuid() != 0) {
+        r = write_proc(pid, "setgroups", "deny", ret_failure);
+        if (r < 0) {
+            return r;
+        }
     }
-    (void)snprintf(map, sizeof(map), "%u %u 1", uid, uid);
+    identity_map(map, sizeof(map), geteuid(), uid);
     r = write_proc(pid, "uid_map", map, ret_failure);
     if (r < 0) {
         return r;
     }
-    (void)snprintf(map, sizeof(map), "%u %u 1", gid, gid);
+    identity_map(map, sizeof(map), getegid(), gid);
     return write_proc(pid, "gid_map", map, ret_failure);
 }
 
@@ -377,13 +390,31 @@ static int read_caps(struct __user_cap_data_struct caps[2])
     return (int)syscall(SYS_capget, &header, caps);
 }
 
-static int drop_caps(struct sandbox_failure *failure)
+/* Away from root, for good: nothing in an own user namespace maps to what is given up here. */
+static int become(const struct jail_plan *plan, struct sandbox_failure *failure)
+{
+    if (plan->uid == geteuid()) {
+        return 0;
+    }
+    if (setgroups(0, NULL) < 0 || setresgid(plan->gid, plan->gid, plan->gid) < 0 ||
+        setresuid(plan->uid, plan->uid, plan->uid) < 0) {
+        return failed(failure, SANDBOX_CAPS, "setresuid");
+    }
+    /* The kernel has forgotten it with the user. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
+        return failed(failure, SANDBOX_CAPS, "prctl(PR_SET_PDEATHSIG)");
+    }
+    return 0;
+}
+
+static int drop_caps(const struct jail_plan *plan, struct sandbox_failure *failure)
 {
     const unsigned long bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
                                SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
                                SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct caps[2] = { 0 };
+    int r;
 
     if (read_caps(caps) < 0) {
         return failed(failure, SANDBOX_CAPS, "capget");
@@ -399,6 +430,10 @@ static int drop_caps(struct sandbox_failure *failure)
         if (prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0) {
             return failed(failure, SANDBOX_CAPS, "prctl(PR_SET_SECUREBITS)");
         }
+    }
+    r = become(plan, failure);
+    if (r < 0) {
+        return r;
     }
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) {
         return failed(failure, SANDBOX_CAPS, "prctl(PR_CAP_AMBIENT)");
@@ -480,13 +515,14 @@ int jail_enter(const struct jail_plan *plan, int *status_fd, struct sandbox_fail
     }
     /* No controlling terminal, so no characters pushed into somebody's shell. */
     (void)setsid();
-    umask(077);
+    umask(022); /* the tree is to be seen by whom we become */
     if (plan->layers & SANDBOX_MOUNTS) {
         r = enter_tree(plan, ret_failure);
         if (r < 0) {
             return r;
         }
     }
+    umask(077);
     if (plan->layers & SANDBOX_RLIMITS) {
         r = set_limits(plan, ret_failure);
         if (r < 0) {
@@ -494,7 +530,7 @@ int jail_enter(const struct jail_plan *plan, int *status_fd, struct sandbox_fail
         }
     }
     if (plan->layers & SANDBOX_CAPS) {
-        r = drop_caps(ret_failure);
+        r = drop_caps(plan, ret_failure);
         if (r < 0) {
             return r;
         }
@@ -564,7 +600,7 @@ int jail_spawn(const struct jail_plan *plan, char *const *argv, const char *cons
     }
     r = 0;
     if (plan->layers & SANDBOX_USERNS) {
-        r = jail_write_id_maps(pid, geteuid(), getegid(), ret_failure);
+        r = jail_write_id_maps(pid, plan->uid, plan->gid, ret_failure);
     }
     if (r == 0 && send(ours, "g", 1, MSG_NOSIGNAL) != 1) {
         r = failed(ret_failure, SANDBOX_FDS, "send to the new worker");
@@ -636,6 +672,11 @@ int jail_probe(struct jail_plan *plan, const struct sandbox_config *config, uint
             plan->layers &= ~missing;
             *ret_missing = missing;
             return 0;
+        }
+        if (probe.uid != geteuid()) {
+            plan->uid = probe.uid = geteuid();
+            plan->gid = probe.gid = getegid();
+            continue;
         }
         gone = sandbox_goes_with(ret_failure->layer) & plan->layers;
         if (config->level == SANDBOX_LEVEL_STRICT || !gone ||

@@ -46,6 +46,10 @@ struct jail_limits {
 
 struct jail_plan {
     uint32_t layers;
+    /* Whom the worker runs as. Of root it is nobody, unless a device is open to root alone: uid 0
+     * owns most of what there is on a host, and no limit on processes binds it. */
+    uid_t uid;
+    gid_t gid;
     struct jail_path paths[JAIL_MAX_PATHS];
     unsigned n_paths;
     struct jail_limits limits;
@@ -70,7 +74,8 @@ struct jail_child {
 int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                    const struct policy_program *driver, struct sandbox_failure *ret_failure);
 
-/* Tries the plan in a child. A layer that fails and may be missing is taken out of plan->layers
+/* Tries the plan in a child. If that fails with another user than ours, it is tried with ours, and
+ * plan->uid says so. A layer that fails and may be missing is taken out of plan->layers
  * and added to *ret_missing, to be reported once; any other failure ends it: negative errno and
  * *ret_failure. */
 int jail_probe(struct jail_plan *plan, const struct sandbox_config *config, uint32_t *ret_missing,
@@ -99,7 +104,7 @@ int jail_verify(pid_t pid, uint32_t layers, char *text, size_t size);
 /* The CLONE_NEW* flags of the plan's layers. */
 uint64_t jail_clone_flags(const struct jail_plan *plan);
 
-/* Parent: identity maps of the caller's own ids. Works for root and for an ordinary user. */
+/* Parent: identity maps of the caller's own ids and of these. An ordinary user has no other. */
 int jail_write_id_maps(pid_t pid, uid_t uid, gid_t gid, struct sandbox_failure *ret_failure);
 
 /* Child: everything between clone and exec, in order. Waits on *status_fd for one byte, the

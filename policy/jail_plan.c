@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "ipc/cleanup.h"
 #include "policy/profile.h"
@@ -235,6 +236,34 @@ static int add_manifest_list(struct jail_plan *plan, const char *list,
     return 0;
 }
 
+/* Root's workers are nobody, in the group that may open the devices that they were given. */
+#define NOBODY 65534u
+
+static void choose_user(struct jail_plan *plan)
+{
+    gid_t gid = NOBODY;
+
+    plan->uid = geteuid();
+    plan->gid = getegid();
+    if (plan->uid != 0 || !(plan->layers & SANDBOX_CAPS)) {
+        return;
+    }
+    for (unsigned i = 0; i < plan->n_paths; i++) {
+        struct stat st;
+
+        if (plan->paths[i].kind != JAIL_DEVICE || stat(plan->paths[i].path, &st) < 0 ||
+            (st.st_mode & 06) == 06) {
+            continue;
+        }
+        if ((st.st_mode & 060) != 060 || st.st_gid == 0 || (gid != NOBODY && gid != st.st_gid)) {
+            return;
+        }
+        gid = st.st_gid;
+    }
+    plan->uid = NOBODY;
+    plan->gid = gid;
+}
+
 int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                    const struct policy_program *driver, struct sandbox_failure *ret_failure)
 {
@@ -299,6 +328,7 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
     if (r == 0) {
         r = add_manifest_list(plan, getenv("VK_ICD_FILENAMES"), ret_failure);
     }
+    choose_user(plan);
     return r;
 }
 

@@ -18,34 +18,54 @@ static const char *field(const char *status, const char *name)
     return at ? at + strlen(name) : NULL;
 }
 
+/* Reads /proc/PID/status; 0 or a negative errno. */
+static int read_status(const char *path, char *status, size_t size)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, status, size - 1);
+
+    if (n <= 0) {
+        return n < 0 ? -errno : -EIO;
+    }
+    status[n] = '\0';
+    return 0;
+}
+
+/* The field is there since Linux 5.9. */
+static long count_filters(const char *status)
+{
+    const char *value = field(status, "\nSeccomp_filters:");
+
+    return value ? strtol(value, NULL, 10) : 0;
+}
+
 static int check_status(pid_t pid, uint32_t layers, char *text, size_t size)
 {
     static const char *const sets[] = { "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapAmb:",
                                         "\nCapBnd:" };
-    AUTO_CLOSE int fd = -1;
-    char path[64], status[8192];
+    char path[64], status[8192], ours[8192];
     const char *value;
-    ssize_t n;
+    int r;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, status, sizeof(status) - 1);
-    if (n <= 0) {
-        (void)snprintf(text, size, "%s: %s", path, strerror(errno));
+    r = read_status(path, status, sizeof(status));
+    if (r == 0) {
+        r = read_status("/proc/self/status", ours, sizeof(ours));
+    }
+    if (r < 0) {
+        (void)snprintf(text, size, "%s: %s", path, strerror(-r));
         return -EPERM;
     }
-    status[n] = '\0';
     if (layers & SANDBOX_SECCOMP) {
         value = field(status, "\nSeccomp:");
         if (!value || strtol(value, NULL, 10) != 2) {
             (void)snprintf(text, size, "no seccomp filter");
             return -EPERM;
         }
-        /* Two of ours, and it cannot take one off. The field is there since Linux 5.9. */
-        value = field(status, "\nSeccomp_filters:");
-        if (!value || strtol(value, NULL, 10) < 2) {
-            (void)snprintf(text, size, "only %ld seccomp filters",
-                           value ? strtol(value, NULL, 10) : 0);
+        /* Two more than it has inherited from us, and it cannot take one off. */
+        if (count_filters(status) < count_filters(ours) + 2) {
+            (void)snprintf(text, size, "only %ld seccomp filters, %ld of them ours",
+                           count_filters(status), count_filters(ours));
             return -EPERM;
         }
     }

@@ -11,9 +11,9 @@ cache=${CORDON_CACHE:-${HOME:-/root}/.cache/cordon}
 # Suites of tests that run a real server; every other suite, whatever its name, needs neither a
 # Vulkan driver nor a sandbox.
 # shellcheck disable=SC2034
-client_suites=(client escape vm)
+client_suites=(client validation escape)
 # shellcheck disable=SC2034
-unit_only=(--no-suite client --no-suite escape --no-suite vm --no-suite peer)
+unit_only=(--no-suite client --no-suite client-mesa26 --no-suite validation --no-suite escape --no-suite vm --no-suite peer)
 
 if [ -t 1 ]; then
     on_terminal=yes

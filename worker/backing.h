@@ -20,6 +20,7 @@
 #include "worker/memory.h"
 
 struct arena;
+struct charge;
 struct device;
 struct resource;
 
@@ -71,6 +72,7 @@ struct memory {
     VkDeviceSize size; /* of the host's allocation */
     uint32_t type;
     VkMemoryPropertyFlags flags;
+    struct charge *charge; /* NULL: an import, whose bytes are counted where they came from */
 
     /* Host pointer only. */
     void *area; /* what is mapped: the pages, and what it took to align them */

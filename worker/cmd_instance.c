@@ -4,6 +4,7 @@
  * SYNC_FD semaphores and SYNC_FD fences.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "ipc/cleanup.h"
 #include "ipc/log.h"
@@ -19,8 +20,6 @@
 
 /* Oldest version that the protocol can stand on. */
 #define OLDEST_API VK_API_VERSION_1_1
-
-#define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
 
 /* Every allocation that can be mapped holds a descriptor until the VMM takes it, and the worker
  * has 32768 of them in all (limits.h: LIMIT_RESOURCES). Vulkan asks for at least 4096. */
@@ -68,6 +67,17 @@ void cmd_vkEnumerateInstanceExtensionProperties(
 
 /* ---- vkCreateInstance ------------------------------------------------------------------- */
 
+/* Older layers put the identifier and the handles before the text. */
+static const char *validation_text(const VkDebugUtilsMessengerCallbackDataEXT *data)
+{
+    static const char before[] = " | MessageID = ", end[] = " | ";
+    const char *text = data->pMessage ? data->pMessage : "?";
+    const char *found = strstr(text, before);
+
+    found = found ? strstr(found + strlen(before), end) : NULL;
+    return found ? found + strlen(end) : text;
+}
+
 static VKAPI_ATTR VkBool32 VKAPI_CALL validation_said(
     VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
     const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
@@ -76,7 +86,8 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL validation_said(
     (void)user;
     log_line(severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? LOG_LEVEL_ERROR
                                                                       : LOG_LEVEL_WARN,
-             0, "validation: %s", data->pMessage ? data->pMessage : "?");
+             0, "validation: %s: %s", data->pMessageIdName ? data->pMessageIdName : "?",
+             validation_text(data));
     return VK_FALSE;
 }
 
@@ -87,6 +98,18 @@ static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
     .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
                    VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
     .pfnUserCallback = validation_said,
+};
+
+/* A layer that gives out handles of its own passes them on unchanged in commands that are newer
+ * than it, and the driver takes them for its own. */
+static const VkValidationFeatureDisableEXT validation_disabled[] = {
+    VK_VALIDATION_FEATURE_DISABLE_UNIQUE_HANDLES_EXT,
+};
+
+static const VkValidationFeaturesEXT validation_features = {
+    .sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
+    .disabledValidationFeatureCount = ARRAY_SIZE(validation_disabled),
+    .pDisabledValidationFeatures = validation_disabled,
 };
 
 static void start_messenger(const struct vulkan *vulkan, struct instance *inst)
@@ -121,6 +144,7 @@ static VkResult create_host_instance(const struct vulkan *vulkan, const VkApplic
 {
     struct vulkan_direct direct;
     VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info;
+    VkValidationFeaturesEXT features = validation_features;
     const VkApplicationInfo host_app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pApplicationName = app ? app->pApplicationName : NULL,
@@ -143,8 +167,9 @@ static VkResult create_host_instance(const struct vulkan *vulkan, const VkApplic
     }
     if (vulkan->validate) {
         extensions[info.enabledExtensionCount++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
-        layers[info.enabledLayerCount++] = VALIDATION_LAYER;
+        layers[info.enabledLayerCount++] = VULKAN_VALIDATION_LAYER;
         chain_push(&info, &messenger);
+        chain_push(&info, &features);
     }
     return vulkan->create_instance(&info, NULL, ret);
 }

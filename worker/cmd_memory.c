@@ -1,9 +1,11 @@
 /* vkAllocateMemory: choose what stands behind it, prepare the host's call, commit. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/log.h"
 #include "wire/commands.h"
 #include "wire/mesa.h"
 #include "worker/backing.h"
@@ -149,6 +151,29 @@ static VkResult attach_import(struct decoder *d, struct memory *m, VkMemoryAlloc
     return result;
 }
 
+/* What a device has is what one context may have of it; but of the host's own memory, which is all
+ * that a software driver has, a quarter is kept from it. */
+static uint64_t usual_budget(const struct physical *p)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < p->memory.memoryHeapCount; i++) {
+        sum += p->memory.memoryHeaps[i].size;
+    }
+    return p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ? sum - sum / 4 : sum;
+}
+
+static void say_over_budget(struct decoder *d, uint64_t size, uint64_t usual)
+{
+    static struct log_limit limit = LOG_LIMIT_INIT(3, 60000);
+    const struct budget *b = &d->ctx->budget;
+
+    log_limited(&limit, LOG_LEVEL_WARN, 0,
+                "limit memory: the guest holds %" PRIu64 " MiB of device memory and wants %" PRIu64
+                " more, the limit is %" PRIu64 "; it is told that there is none left",
+                (uint64_t)atomic_load(b->used) >> 20, size >> 20, (b->max ? b->max : usual) >> 20);
+}
+
 static VkResult attach(struct decoder *d, struct memory *m, VkMemoryAllocateInfo *info, int *ret_fd)
 {
     const VkImportMemoryResourceInfoMESA *import =
@@ -160,6 +185,11 @@ static VkResult attach(struct decoder *d, struct memory *m, VkMemoryAllocateInfo
 
     if (import) {
         return attach_import(d, m, info, import->resourceId, ret_fd);
+    }
+    m->charge = budget_take(&d->ctx->budget, info->allocationSize, usual_budget(p));
+    if (!m->charge) {
+        say_over_budget(d, info->allocationSize, usual_budget(p));
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     if (info->allocationSize >
         p->memory.memoryHeaps[p->memory.memoryTypes[info->memoryTypeIndex].heapIndex].size) {
@@ -208,6 +238,7 @@ static VkResult allocate(struct decoder *d, struct device *dev, VkMemoryAllocate
         }
     }
     if (result != VK_SUCCESS) {
+        charge_unref(m->charge);
         memory_free(m);
         return result;
     }

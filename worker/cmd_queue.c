@@ -77,6 +77,7 @@ void cmd_vkQueueSubmit(struct decoder *d, struct wire_vkQueueSubmit *c)
     c->ret = q->vk->QueueSubmit(q->handle, c->submitCount, c->pSubmits, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
+        device_note_failure(q->device, c->ret);
         return;
     }
     if (LIKELY(!semaphores_any_tracked(done.semaphores))) {
@@ -107,6 +108,7 @@ void cmd_vkQueueSubmit2(struct decoder *d, struct wire_vkQueueSubmit2 *c)
     c->ret = q->vk->QueueSubmit2(q->handle, c->submitCount, c->pSubmits, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
+        device_note_failure(q->device, c->ret);
         return;
     }
     if (LIKELY(!semaphores_any_tracked(done.semaphores))) {
@@ -134,6 +136,7 @@ void cmd_vkQueueBindSparse(struct decoder *d, struct wire_vkQueueBindSparse *c)
     c->ret = q->vk->QueueBindSparse(q->handle, c->bindInfoCount, c->pBindInfo, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
+        device_note_failure(q->device, c->ret);
         return;
     }
     if (LIKELY(!semaphores_any_tracked(done.semaphores))) {

@@ -31,13 +31,15 @@ int context_init(struct context *ctx, uint32_t id, const char *name, struct reco
     if (ctx->wake_fd < 0) {
         return -errno;
     }
-    r = objects_init(&ctx->objects, LIMIT_OBJECTS);
+    r = objects_init(&ctx->objects, limits_from_server.objects);
     if (r < 0) {
         goto fail_objects;
     }
     pthread_mutex_init(&ctx->lock, NULL);
     pthread_mutex_init(&ctx->rings_lock, NULL);
     (void)resources_init(&ctx->resources);
+    ctx->budget =
+        (struct budget){ .max = limits_from_server.memory, .used = &recorder->page->memory_bytes };
     (void)timelines_init(&ctx->timelines);
     r = decoder_init(&ctx->decoder, ctx, NULL);
     if (r < 0) {

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "ipc/base.h"
+#include "worker/budget.h"
 #include "worker/decoder.h"
 #include "worker/objects.h"
 #include "worker/recorder.h"
@@ -33,6 +34,7 @@ struct context {
     /* Each with its own lock. */
     struct objects objects;
     struct resources resources;
+    struct budget budget;
     struct timelines timelines;
 
     /* The guest's instance: context-wide, set by vkCreateInstance under `lock`. */

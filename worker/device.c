@@ -525,3 +525,12 @@ void device_park_fence(struct device *dev, VkFence fence)
     }
     dev->old_fences[dev->n_old_fences++] = fence;
 }
+
+void device_note_failure(struct device *dev, VkResult result)
+{
+    if (result != VK_ERROR_DEVICE_LOST || atomic_exchange(&dev->lost, true)) {
+        return;
+    }
+    log_warn("the host's device is lost: work of this guest hung or crashed it");
+    atomic_fetch_add(&dev->ctx->recorder->page->devices_lost, 1);
+}

@@ -91,6 +91,8 @@ struct device {
      * of buffers that could not be made for backings::kind. */
     struct handle_map images, buffers;
 
+    _Atomic bool lost;
+
     /* Host fences that vkResetFenceResourceMESA replaced while they were pending. */
     pthread_mutex_t fences_lock;
     VkFence *old_fences;
@@ -146,6 +148,9 @@ void device_teardown(struct decoder *d, struct object *device, struct device_lef
 
 /* One object's host side, of whatever type. */
 void device_destroy_object(const struct object *o);
+
+/* A call on the device failed: if it is lost, the server is to know, once per device. Any thread. */
+COLD void device_note_failure(struct device *dev, VkResult result);
 
 /* A replaced fence: destroyed once it is signalled. Takes it. */
 void device_park_fence(struct device *dev, VkFence fence);

@@ -6,6 +6,8 @@
 #ifndef CORDON_WORKER_LIMITS_H
 #define CORDON_WORKER_LIMITS_H
 
+#include <stdint.h>
+
 /* Decoded form of one command, and its output blobs: a mip chain of a 8192 x 8192 RGBA8 image
  * read back by vkCopyImageToMemoryMESA still fits. */
 #define LIMIT_COMMAND_MEMORY (512ull << 20)
@@ -17,9 +19,10 @@
 /* Live objects of a context. The biggest games hold some 100,000 (mostly descriptor sets). */
 #define LIMIT_OBJECTS (1u << 20)
 
-/* Resources of a context: one per exported allocation, shared pool and imported buffer. Each may
- * hold two descriptors; RLIMIT_NOFILE of a worker is 32768. */
-#define LIMIT_RESOURCES 8192u
+/* Resources of a context: one per exported allocation, of which a guest is promised 8192
+ * (cmd_instance.c), and per shared pool and imported buffer. Each may hold two descriptors;
+ * RLIMIT_NOFILE of a worker is 32768. */
+#define LIMIT_RESOURCES 9216u
 
 /* Shared memory for rings, streams and replies. The client's pools are 1 to 8 MiB each; uploads
  * of whole textures through a stream are possible. */
@@ -50,5 +53,19 @@
 
 /* The monitor ticks no faster than this, whatever period was asked. */
 #define LIMIT_MONITOR_MIN_US 1000u
+
+/*
+ * Those that an operator may set, told by the server in CORDON_LIMITS ("memory=1073741824"). Const
+ * once the worker has started.
+ */
+struct limits {
+    uint64_t memory; /* bytes of device memory; 0: as much as the device has */
+    uint32_t objects;
+};
+
+extern struct limits limits_from_server;
+
+/* NULL is fine. -EINVAL for what the server would not write. */
+int limits_parse(const char *text);
 
 #endif

@@ -49,6 +49,7 @@ static int export_locked(struct memory *m, uint64_t size, uint32_t blob_flags,
         return r;
     }
     m->exported = true;
+    blob.charge = m->charge ? charge_ref(m->charge) : NULL;
     blob.map_info = map_info(m, blob_flags);
     *ret_blob = blob;
     return 0;
@@ -79,6 +80,7 @@ void memory_end(struct memory *m)
     m->freed = true;
     vk->FreeMemory(vk->device, m->handle, NULL);
     m->backing->release(m);
+    m->charge = charge_unref(m->charge);
 }
 
 void memory_free(void *data)

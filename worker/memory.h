@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+struct charge;
 struct context;
 struct memory;
 
@@ -20,6 +21,7 @@ struct memory_blob {
     int fd;           /* new, close-on-exec, owned by the caller */
     uint32_t fd_type; /* enum resource_kind */
     uint32_t map_info;
+    struct charge *charge; /* a reference for the resource that is made of it */
     /* opaque only */
     uint8_t device_uuid[16], driver_uuid[16];
     uint64_t allocation_size;

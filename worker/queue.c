@@ -52,9 +52,16 @@ struct queue *queue_create(struct device *dev, VkQueue handle, uint32_t family, 
 static bool wait_fence(struct queue *q, struct fence_waiter *w, VkFence fence)
 {
     for (;;) {
+        VkResult result = VK_SUCCESS;
+
         /* Any error but a timeout, device lost above all, means that waiting longer is no use. */
-        if (!fence ||
-            q->vk->WaitForFences(q->device_handle, 1, &fence, VK_TRUE, SLICE_NS) != VK_TIMEOUT) {
+        if (fence) {
+            result = q->vk->WaitForFences(q->device_handle, 1, &fence, VK_TRUE, SLICE_NS);
+        }
+        if (result != VK_TIMEOUT) {
+            if (result != VK_SUCCESS) {
+                device_note_failure(q->device, result);
+            }
             return true;
         }
         LOCK_SCOPE(&w->lock);
@@ -212,6 +219,7 @@ int queue_submit_fence(struct queue *q, uint32_t ring_idx, uint32_t seqno)
         result = q->vk->QueueSubmit(q->handle, 0, NULL, p->fence);
     }
     if (result != VK_SUCCESS) {
+        device_note_failure(q->device, result);
         log_debug("queue %u.%u: fence %u of timeline %u is not waited for: VkResult %d", q->family,
                   q->index, seqno, ring_idx, (int)result);
         if (p->fence) {

@@ -129,13 +129,14 @@ static int create_from_memory(struct context *ctx, const struct ctx_create_resou
     }
     fd = blob.fd;
     copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) {
-        return -errno;
-    }
-    err = resources_import(&ctx->resources, c->res_id, blob.fd_type, copy, c->blob_size, true);
+    err = copy < 0 ? -errno
+                   : resources_import(&ctx->resources, c->res_id, blob.fd_type, copy, c->blob_size,
+                                      true);
     if (err < 0) {
+        charge_unref(blob.charge);
         return err;
     }
+    resources_keep_charge(&ctx->resources, c->res_id, blob.charge);
     reply->fd_type = (int32_t)blob.fd_type;
     reply->map_info = blob.map_info;
     if (blob.fd_type == RESOURCE_OPAQUE) {

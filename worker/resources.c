@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
+#include "worker/budget.h"
 #include "worker/limits.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -152,6 +153,15 @@ int resources_import(struct resources *t, uint32_t id, enum resource_kind kind, 
     return resource_add(t, id, kind, take_fd(&fd), size, exported_memory);
 }
 
+void resources_keep_charge(struct resources *t, uint32_t id, struct charge *own_charge)
+{
+    LOCK_SCOPE(&t->lock);
+    struct resource *r = find_locked(t, id);
+
+    assert(r && !r->charge);
+    r->charge = own_charge;
+}
+
 bool resources_remove(struct resources *t, uint32_t id)
 {
     struct resource *r;
@@ -197,6 +207,7 @@ struct resource *resource_unref(struct resource *r)
         r->table->shm_bytes -= r->size;
     }
     close_fd(&r->fd);
+    charge_unref(r->charge);
     free(r);
     return NULL;
 }

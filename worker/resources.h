@@ -13,6 +13,8 @@
 
 #include "ipc/list.h"
 
+struct charge;
+
 enum resource_kind {
     RESOURCE_DMABUF = 0, /* numbers of the render-server wire, fd_type */
     RESOURCE_OPAQUE = 1,
@@ -29,6 +31,7 @@ struct resource {
     bool exported_memory;
     _Atomic bool removed; /* its id is gone: nothing new may start to use it */
     _Atomic uint32_t refs;
+    struct charge *charge;   /* of the exported memory; NULL if none */
     struct resources *table; /* where its bytes are accounted */
     struct list link;        /* resources::buckets */
 };
@@ -54,6 +57,9 @@ int resources_create_shm(struct resources *t, uint32_t id, uint64_t size, int *r
  * -EEXIST, -ENOSPC as above. */
 int resources_import(struct resources *t, uint32_t id, enum resource_kind kind, int own_fd,
                      uint64_t size, bool exported_memory);
+
+/* The charge of an exported memory that has just been imported under this id. Takes it. */
+void resources_keep_charge(struct resources *t, uint32_t id, struct charge *own_charge);
 
 /* Forgets the id. Users keep their references. False if unknown. */
 bool resources_remove(struct resources *t, uint32_t id);

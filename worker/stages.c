@@ -15,6 +15,7 @@
 #include "policy/sandbox.h"
 #include "policy/seal.h"
 #include "worker/control.h"
+#include "worker/limits.h"
 #include "worker/pace.h"
 
 #define WHY_SIZE 320
@@ -53,6 +54,11 @@ static int learn_host(struct worker *w, char *why)
     int r;
 
     pace_init(0);
+    r = limits_parse(getenv("CORDON_LIMITS"));
+    if (r < 0) {
+        snprintf(why, WHY_SIZE, "CORDON_LIMITS is not what a server of this build writes");
+        return r;
+    }
     r = loop_create(&w->loop); /* a sealed process makes no more of these */
     if (r < 0) {
         snprintf(why, WHY_SIZE, "no event loop: %s", strerror(-r));
@@ -69,6 +75,10 @@ static int load_driver(struct worker *w, char *why)
     const char *validate = getenv("CORDON_VALIDATE");
 
     w->vulkan.validate = validate && strcmp(validate, "1") == 0;
+    if (w->vulkan.validate) {
+        /* The server keeps every layer out; of those that are asked for, this one is let in. */
+        (void)setenv("VK_LOADER_LAYERS_DISABLE", "~implicit~", 1);
+    }
     return vulkan_open(&w->vulkan, getenv("CORDON_POLICY"), why, WHY_SIZE);
 }
 

@@ -129,6 +129,7 @@ void vulkan_chain_driver(const struct vulkan *v, VkInstanceCreateInfo *info,
 static VkResult make_instance(const struct vulkan *v, VkInstance *ret_instance)
 {
     static const char *const direct[] = { VK_LUNARG_DIRECT_DRIVER_LOADING_EXTENSION_NAME };
+    static const char *const layers[] = { VULKAN_VALIDATION_LAYER };
     const VkApplicationInfo app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pApplicationName = "cordon-worker",
@@ -137,6 +138,9 @@ static VkResult make_instance(const struct vulkan *v, VkInstance *ret_instance)
     VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
         .pApplicationInfo = &app,
+        /* Loaded now, for guests: code cannot be loaded once the process is sealed. */
+        .enabledLayerCount = v->validate ? ARRAY_SIZE(layers) : 0,
+        .ppEnabledLayerNames = layers,
         .enabledExtensionCount = v->driver ? ARRAY_SIZE(direct) : 0,
         .ppEnabledExtensionNames = direct,
     };
@@ -360,6 +364,8 @@ static int warm_up(struct vulkan *v, const struct why *why)
         return fail(why, -ENODEV, "vkCreateInstance: %d%s", result,
                     result == VK_ERROR_INCOMPATIBLE_DRIVER
                         ? ", so no driver was found (manifests: /usr/share/vulkan/icd.d)"
+                    : result == VK_ERROR_LAYER_NOT_PRESENT
+                        ? ", so the loader did not find " VULKAN_VALIDATION_LAYER
                         : "");
     }
     r = choose_device(v, v->warm_instance, why, &chosen);

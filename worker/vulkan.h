@@ -8,6 +8,8 @@
 
 #include <vulkan/vulkan_core.h>
 
+#define VULKAN_VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
+
 struct vulkan {
     void *loader; /* libvulkan.so.1, dlopened */
     PFN_vkGetInstanceProcAddr get_instance_proc_addr;
@@ -20,9 +22,9 @@ struct vulkan {
     PFN_vkGetInstanceProcAddrLUNARG driver_get_instance_proc_addr;
     VkInstance warm_instance; /* kept: the loader and driver stay loaded */
     char device_name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
-    char policy[64]; /* overlay that fits the driver: "lavapipe", "radv", ... */
+    char policy[64];      /* overlay that fits the driver: "lavapipe", "radv", ... */
     VkDriverId driver_id; /* the sandbox fits this driver alone */
-    bool validate;   /* the Khronos validation layer is wanted in guest instances (tests) */
+    bool validate;        /* the Khronos validation layer is wanted in guest instances (tests) */
 };
 
 /*

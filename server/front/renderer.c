@@ -8,7 +8,7 @@
 #include "ipc/base.h"
 
 static const char *const options[] = {
-    "--sandbox", "--sandbox-allow-missing", "--driver", "--device", "--worker",
+    "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device", "--worker",
     "--spare",   "--ready-timeout",         "--stats",
 };
 

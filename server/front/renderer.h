@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 /* Its options that a front end takes and hands on, as --help shows them. */
-#define RENDERER_OPTIONS_HELP                                                          \
-    "Given on to the render server, whose --help explains them:\n"                     \
-    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --driver NAME, --device NODE,\n" \
-    "  --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE\n"
+#define RENDERER_OPTIONS_HELP                                                                    \
+    "Given on to the render server, whose --help explains them:\n"                               \
+    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --limit LIST, --driver NAME,\n"            \
+    "  --device NODE, --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE,\n"        \
+    "  --validate\n"
 
 /* "--name" or "--name=value" where `name` is "--name". */
 bool option_is(const char *argument, const char *name);

@@ -18,7 +18,7 @@ static int reply(struct connection *c, bool ok, int fd)
     return seqpacket_sendv(c->fd, &iov, 1, &fd, ok ? 1 : 0, MSG_DONTWAIT);
 }
 
-static const char *refusal(int error)
+static const char *refusal(const struct contexts *c, int error)
 {
     switch (error) {
     case -EINVAL:
@@ -27,6 +27,8 @@ static const char *refusal(int error)
         return "the id belongs to a live context";
     case -ENOSPC:
         return "256 contexts are the most that one VM may have";
+    case -EDQUOT:
+        return c->gate_why;
     case -ECHILD:
         return "workers do not start, see above; trying again for the next one";
     default:
@@ -42,7 +44,8 @@ static void handle_create(struct connection *c, const struct srv_create_context 
 
     if (r < 0) {
         c->contexts->stats.refused++;
-        log_limited(&c->limit, LOG_LEVEL_ERROR, m->ctx_id, "context refused: %s", refusal(r));
+        log_limited(&c->limit, LOG_LEVEL_ERROR, m->ctx_id, "context refused: %s",
+                    refusal(c->contexts, r));
         r = reply(c, false, -1);
     } else {
         r = reply(c, true, fd);

@@ -150,12 +150,26 @@ static void on_ready(void *arg, struct worker *w)
     pair_up(c);
 }
 
+/* A device that was hung or crashed, or a worker that had to be killed for what it did: once may be
+ * an accident, again and again it takes the host's GPU from everybody else. */
+static void count_loss(struct contexts *c, const struct worker *w, const struct obituary *o)
+{
+    uint64_t devices = atomic_load_explicit(&w->record->devices_lost, memory_order_relaxed);
+
+    if ((devices > 0 || (o->killed_by_us && o->why)) && gate_note_lost(&c->gate, loop_now_ms())) {
+        log_warn("limit lost: %u of this VM's contexts in a minute lost the device or had to be "
+                 "killed; no new ones for a minute",
+                 c->gate.limits->lost);
+    }
+}
+
 /* A worker that served: its context's end, or a loss that the guest has to be told of. */
 static void on_served_dead(struct contexts *c, struct worker *w, const struct obituary *o)
 {
     struct context *ctx = w->context;
     char text[1024];
 
+    count_loss(c, w, o);
     obituary_text(o, w->record, text, sizeof(text));
     if (!ctx) {
         if (!obituary_is_peaceful(o)) {
@@ -203,8 +217,8 @@ static void on_dead(void *arg, struct worker *w, const struct obituary *o)
 }
 
 void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
-                   uint32_t ready_timeout_ms, uint32_t spares, void (*changed)(void *arg),
-                   void *arg)
+                   const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
+                   void (*changed)(void *arg), void *arg)
 {
     const struct supervisor_owner owner = { .ready = on_ready, .dead = on_dead, .arg = c };
 
@@ -215,6 +229,7 @@ void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawne
         .arg = arg,
     };
     registry_init(&c->registry);
+    gate_init(&c->gate, limits, loop_now_ms());
     supervisor_init(&c->supervisor, loop, spawner, ready_timeout_ms, &owner);
 }
 
@@ -232,6 +247,11 @@ int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_
     int r;
 
     r = registry_check(&c->registry, id);
+    if (r < 0) {
+        return r;
+    }
+    r = gate_pass(&c->gate, loop_now_ms(), c->registry.count, supervisor_memory(&c->supervisor),
+                  c->gate_why, sizeof(c->gate_why));
     if (r < 0) {
         return r;
     }

@@ -11,6 +11,7 @@
 
 #include "ipc/base.h"
 #include "ipc/log.h"
+#include "server/render/limits.h"
 #include "server/render/registry.h"
 #include "server/render/supervisor.h"
 
@@ -26,14 +27,17 @@ struct contexts {
     struct supervisor supervisor;
     uint32_t spares; /* workers to keep ready */
     bool failing;    /* the newest worker never became ready, or none can */
+    struct gate gate;
+    char gate_why[160]; /* of the last context that it refused */
     struct contexts_stats stats;
     void (*changed)(void *arg); /* a context has ended: numbers may be written down */
     void *arg;
 };
 
+/* `limits` is borrowed. */
 void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
-                   uint32_t ready_timeout_ms, uint32_t spares, void (*changed)(void *arg),
-                   void *arg);
+                   const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
+                   void (*changed)(void *arg), void *arg);
 void contexts_fini(struct contexts *c);
 
 /* Starts as many workers as are missing. */
@@ -41,7 +45,7 @@ void contexts_top_up(struct contexts *c);
 
 /* A new context: *ret_fd is the VMM's end of its socket. Starts nothing: call contexts_settle
  * once the VMM has its answer. 0, -EINVAL, -EEXIST, -ENOSPC (registry.h), -ECHILD (workers do not
- * start), or another errno. */
+ * start), -EDQUOT (a limit is met: gate_why), or another errno. */
 MUST_USE int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_fd);
 /* Hands waiting contexts to ready workers, and tops up. */
 void contexts_settle(struct contexts *c);

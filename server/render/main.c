@@ -25,13 +25,16 @@
 
 #define EXIT_USAGE 2
 
+/* All that a validating worker is given to see more of; the layer's library is among the others. */
+#define LAYER_DIR "/usr/share/vulkan/explicit_layer.d"
+#define VALIDATION_MANIFEST LAYER_DIR "/VkLayer_khronos_validation.json"
+
 extern char **environ;
 
 struct server {
     struct loop *loop;
     struct options options;
     struct driver_choice driver;
-    struct sandbox_config sandbox;
     struct spawner spawner;
     struct contexts contexts;
     struct connection connection;
@@ -173,6 +176,15 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
                  "--sandbox-allow-missing",
                  text);
     }
+    if (s->spawner.plan.uid == 0 && (s->spawner.plan.layers & SANDBOX_CAPS)) {
+        log_warn("sandbox: workers are root without capabilities, not nobody: this server may not "
+                 "change their user, or a device or a driver file is open to root only; give its "
+                 "node a group that may read and write it, or run the server as another user");
+    }
+    if (s->options.validate) {
+        log_warn("--validate: every guest runs under the Khronos validation layer, which is slow; "
+                 "for tests");
+    }
     if (policy_profile.note) {
         log_warn("sandbox: %s", policy_profile.note);
     }
@@ -201,28 +213,46 @@ static void seal_server(const struct server *s)
     }
 }
 
+/* The loader's choice of drivers, by its name of today or its older one. */
+static const char *manifests(void)
+{
+    const char *list = getenv("VK_DRIVER_FILES");
+
+    return list ? list : getenv("VK_ICD_FILENAMES");
+}
+
 /* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
  * contexts are refused, and the reason is in the log. */
 static bool prepare_workers(struct server *s)
 {
+    const char *read[DRIVER_MAX_PATHS + 1];
+    const struct sandbox_config sandbox = {
+        .level = s->options.level,
+        .allow_missing = s->options.allow_missing,
+        .devices = s->driver.devices,
+        .read = read,
+    };
     struct sandbox_failure failure = { 0 };
     char path[4096];
     uint32_t missing = 0;
     const char *worker = s->options.worker_path;
+    size_t n = 0;
     int r;
 
     if (!worker) {
         worker = find_worker(path, sizeof(path));
     }
-    s->sandbox = (struct sandbox_config){
-        .level = s->options.level,
-        .allow_missing = s->options.allow_missing,
-        .devices = s->driver.devices,
-        .read = s->driver.read,
-    };
+    while (s->driver.read[n]) {
+        read[n] = s->driver.read[n];
+        n++;
+    }
+    if (s->options.validate) {
+        read[n++] = LAYER_DIR;
+    }
+    read[n] = NULL;
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
-    r = spawner_init(&s->spawner, &s->sandbox, &s->driver, worker, s->options.log_level_name,
-                     environ, &missing, &failure);
+    r = spawner_init(&s->spawner, &sandbox, &s->driver, &s->options.limits, worker,
+                     s->options.log_level_name, s->options.validate, environ, &missing, &failure);
     if (r < 0) {
         log_failure(&failure);
     }
@@ -250,8 +280,8 @@ static int serve(struct server *s)
     r = watch_signals(s);
     if (r == 0) {
         usable = prepare_workers(s);
-        contexts_init(&s->contexts, s->loop, &s->spawner, s->options.ready_timeout_ms,
-                      s->options.spares, write_stats, s);
+        contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
+                      s->options.ready_timeout_ms, s->options.spares, write_stats, s);
         s->contexts.failing = !usable;
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }
@@ -315,10 +345,16 @@ int main(int argc, char **argv)
         puts("cordon-render-server " CORDON_VERSION);
         return EXIT_SUCCESS;
     }
-    r = driver_choose(s.options.driver, s.options.device, getenv("VK_DRIVER_FILES"), &s.driver, why,
-                      sizeof(why));
+    r = driver_choose(s.options.driver, s.options.device, manifests(), &s.driver, why, sizeof(why));
     if (r < 0) {
         fprintf(stderr, "cordon-render-server: %s\n", why);
+        return EXIT_USAGE;
+    }
+    if (s.options.validate && access(VALIDATION_MANIFEST, R_OK) < 0) {
+        fprintf(stderr,
+                "cordon-render-server: --validate needs the Khronos validation layer, which is not "
+                "here (%s: %s); install it (Debian: vulkan-validationlayers)\n",
+                VALIDATION_MANIFEST, strerror(errno));
         return EXIT_USAGE;
     }
     reset_signals();

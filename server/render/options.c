@@ -22,6 +22,11 @@ const char options_help[] =
     "  --worker PATH                the worker program\n"
     "  --spare N                    workers kept ready for the next contexts (1)\n"
     "  --ready-timeout SECONDS      for a worker to load its driver and seal itself (30)\n"
+    "  --validate                   run guests under the Khronos validation layer, whose messages go\n"
+    "                               to the log: slow, for the tests of this program\n"
+    "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob (bytes; K, M,\n"
+    "                               G), objects, files, threads, contexts; and starts per second,\n"
+    "                               devices lost per minute: see sandbox(7)\n"
     "  --stats FILE                 write the server's numbers there, as JSON\n"
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
@@ -39,6 +44,8 @@ enum option {
     OPTION_WORKER,
     OPTION_SPARE,
     OPTION_READY_TIMEOUT,
+    OPTION_VALIDATE,
+    OPTION_LIMIT,
     OPTION_STATS,
     OPTION_LOG_LEVEL,
     OPTION_SECCOMP_BPF,
@@ -61,6 +68,8 @@ static const struct {
     [OPTION_WORKER] = { "--worker", true },
     [OPTION_SPARE] = { "--spare", true },
     [OPTION_READY_TIMEOUT] = { "--ready-timeout", true },
+    [OPTION_VALIDATE] = { "--validate", false },
+    [OPTION_LIMIT] = { "--limit", true },
     [OPTION_STATS] = { "--stats", true },
     [OPTION_LOG_LEVEL] = { "--log-level", true },
     [OPTION_SECCOMP_BPF] = { "--worker-seccomp-bpf", true },
@@ -152,6 +161,11 @@ static int apply(enum option option, const char *value, struct options *o, char 
         }
         o->ready_timeout_ms = n * 1000;
         return 0;
+    case OPTION_VALIDATE:
+        o->validate = true;
+        return 0;
+    case OPTION_LIMIT:
+        return limits_parse(value, &o->limits, why, size);
     case OPTION_STATS:
         o->stats_path = value;
         return 0;
@@ -198,6 +212,7 @@ int options_parse(int argc, char *const *argv, struct options *ret, char *why, s
     struct options o = {
         .socket_fd = -1,
         .level = SANDBOX_LEVEL_STRICT,
+        .limits = limits_default,
         .driver = "auto",
         .log_level = LOG_LEVEL_INFO,
         .log_level_name = "info",

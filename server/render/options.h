@@ -8,6 +8,7 @@
 #include "ipc/base.h"
 #include "ipc/log.h"
 #include "policy/sandbox.h"
+#include "server/render/limits.h"
 
 enum options_action {
     OPTIONS_RUN,
@@ -28,6 +29,8 @@ struct options {
     const char *log_level_name;
     uint32_t spares;
     uint32_t ready_timeout_ms;
+    struct limits limits;
+    bool validate;           /* workers load the Khronos validation layer */
     const char *peer_option; /* one of the peer's seccomp options was given: which */
 };
 

@@ -2,15 +2,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "ipc/cleanup.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
 #include "ipc/worker_wire.h"
+#include "policy/profile.h"
 #include "server/render/driver.h"
+#include "server/render/limits.h"
 
 static int failed(struct sandbox_failure *failure, int error, int exit_code, const char *what)
 {
@@ -37,13 +41,14 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
 }
 
 /* What a worker cannot know by itself: see its --help. */
-static void tell_worker(struct spawner *s, const char *log_level, char *const *environment)
+static void tell_worker(struct spawner *s, const char *log_level, const struct limits *limits,
+                        bool validate)
 {
-    static const char validate[] = "CORDON_VALIDATE=";
     const char *seal = !(s->plan.layers & SANDBOX_SECCOMP) ? "none"
                        : s->plan.layers & SANDBOX_MDWE     ? "all"
                                                            : "seccomp";
     size_t n = 0;
+    int n_limits;
 
     while (s->env[n]) {
         n++;
@@ -54,17 +59,22 @@ static void tell_worker(struct spawner *s, const char *log_level, char *const *e
     s->env[n++] = s->env_log;
     s->env[n++] = s->env_seal;
     s->env[n++] = s->env_policy;
-    for (; *environment; environment++) {
-        if (strncmp(*environment, validate, strlen(validate)) == 0) {
-            s->env[n++] = *environment;
-            break;
-        }
+    n_limits = snprintf(s->env_limits, sizeof(s->env_limits), "CORDON_LIMITS=memory=%" PRIu64,
+                        limits->memory);
+    if (limits->objects) {
+        (void)snprintf(s->env_limits + n_limits, sizeof(s->env_limits) - (size_t)n_limits,
+                       ",objects=%" PRIu32, limits->objects);
+    }
+    s->env[n++] = s->env_limits;
+    if (validate) {
+        s->env[n++] = "CORDON_VALIDATE=1";
     }
     s->env[n] = NULL;
 }
 
 int spawner_init(struct spawner *s, const struct sandbox_config *config,
-                 const struct driver_choice *driver, const char *worker_path, const char *log_level,
+                 const struct driver_choice *driver, const struct limits *limits,
+                 const char *worker_path, const char *log_level, bool validate,
                  char *const *environment, uint32_t *ret_missing,
                  struct sandbox_failure *ret_failure)
 {
@@ -79,12 +89,18 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
     if (r < 0) {
         return r;
     }
+    s->plan.limits = (struct jail_limits){
+        .files = limits->files,
+        .threads = limits->threads,
+        .data = policy_profile.unlimited_data ? RLIM_INFINITY : limits->heap,
+        .file_size = limits->blob,
+    };
     r = jail_probe(&s->plan, config, ret_missing, ret_failure);
     if (r < 0) {
         return r;
     }
     jail_environment(environment, s->env);
-    tell_worker(s, log_level, environment);
+    tell_worker(s, log_level, limits, validate);
     return 0;
 }
 

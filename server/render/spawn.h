@@ -5,6 +5,7 @@
 #ifndef CORDON_SERVER_RENDER_SPAWN_H
 #define CORDON_SERVER_RENDER_SPAWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -13,6 +14,7 @@
 #include "policy/sandbox.h"
 
 struct driver_choice;
+struct limits;
 struct worker_record;
 
 /* Made once per server. */
@@ -20,7 +22,7 @@ struct spawner {
     const struct driver_choice *driver;
     struct jail_plan plan;
     const char *env[JAIL_MAX_ENV + 8]; /* and what we tell our worker: spawn.c */
-    char env_log[32], env_seal[32], env_policy[48];
+    char env_log[32], env_seal[32], env_policy[48], env_limits[96];
     int worker_fd; /* the worker's program, opened at start */
     int null_fd;
 };
@@ -34,10 +36,11 @@ struct spawned {
 
 /* Opens the worker's program and /dev/null, and tries the jail once, so that what this host lacks
  * is known now. *ret_missing: layers that are missing and may be. environment: what may be passed
- * through comes from there, borrowed. 0; or a negative errno with *ret_failure. */
+ * through comes from there, borrowed. validate: workers load the validation layer. 0; or a negative errno with *ret_failure. */
 MUST_USE int spawner_init(struct spawner *s, const struct sandbox_config *config,
-                          const struct driver_choice *driver, const char *worker_path,
-                          const char *log_level, char *const *environment, uint32_t *ret_missing,
+                          const struct driver_choice *driver, const struct limits *limits,
+                          const char *worker_path, const char *log_level, bool validate,
+                          char *const *environment, uint32_t *ret_missing,
                           struct sandbox_failure *ret_failure);
 void spawner_fini(struct spawner *s);
 

@@ -1,5 +1,6 @@
 #include "server/render/stats.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,7 +18,11 @@ void stats_log(const struct contexts *c, const char *sandbox_level)
     struct record_counts counts = supervisor_counts(&c->supervisor);
     char layers[160];
 
-    sandbox_layers_text(s->layers, layers, sizeof(layers));
+    if (s->layers) {
+        sandbox_layers_text(s->layers, layers, sizeof(layers));
+    } else {
+        (void)snprintf(layers, sizeof(layers), "no worker was ever ready");
+    }
     log_info("%" PRIu64 " contexts served (%u live, %" PRIu64 " lost, %" PRIu64
              " refused) by %" PRIu64 " workers; %" PRIu64 " commands decoded, %" PRIu64
              " replies, %" PRIu64 " rings; sandbox %s: %s",
@@ -25,13 +30,30 @@ void stats_log(const struct contexts *c, const char *sandbox_level)
              counts.commands, counts.replies, s->rings, sandbox_level, layers);
 }
 
+/* "fds", "seccomp": what goes between the brackets of a list. */
+static void list_layers(uint32_t layers, char *text, size_t size)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (uint32_t bit = 1; bit & SANDBOX_ALL; bit <<= 1) {
+        if (layers & bit) {
+            int n = snprintf(text + used, size - used, "%s\"%s\"", used > 0 ? ", " : "",
+                             sandbox_layer_name(bit));
+
+            used += (size_t)n;
+            assert(used < size);
+        }
+    }
+}
+
 static int print(const struct contexts *c, const char *sandbox_level, char *text, size_t size)
 {
     const struct supervisor_stats *s = &c->supervisor.stats;
     struct record_counts counts = supervisor_counts(&c->supervisor);
-    char layers[160];
+    char layers[256];
 
-    sandbox_layers_text(s->layers, layers, sizeof(layers));
+    list_layers(s->layers, layers, sizeof(layers));
     /* device and driver hold neither quotes nor backslashes: the supervisor cleaned them. */
     return snprintf(text, size,
                     "{\n"
@@ -47,7 +69,7 @@ static int print(const struct contexts *c, const char *sandbox_level, char *text
                     "  \"device\": \"%s\",\n"
                     "  \"policy\": \"%s\",\n"
                     "  \"sandbox\": \"%s\",\n"
-                    "  \"layers\": \"%s\"\n"
+                    "  \"layers\": [%s]\n"
                     "}\n",
                     c->stats.created, c->registry.count, c->stats.lost, c->stats.refused,
                     s->started, s->died, counts.commands, counts.replies, s->rings, s->device,

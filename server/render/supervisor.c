@@ -88,6 +88,19 @@ struct record_counts supervisor_counts(const struct supervisor *s)
     return sum;
 }
 
+uint64_t supervisor_memory(const struct supervisor *s)
+{
+    uint64_t sum = 0, bytes;
+
+    list_for_each (pos, &s->workers) {
+        const struct worker *w = list_entry(pos, struct worker, link);
+
+        bytes = atomic_load_explicit(&w->record->memory_bytes, memory_order_relaxed);
+        sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
+    }
+    return sum;
+}
+
 /* ---- the end ------------------------------------------------------------------------------ */
 
 static void kill_process(const struct worker *w)
@@ -194,7 +207,8 @@ static void bury(struct worker *w)
     if (w->status_source) {
         on_status(w, w->status_fd, 0);
     }
-    if (w->control_source) {
+    /* What it left us; not a READY, which comes too late. */
+    if (w->control_source && w->ctx_id != 0) {
         drain_control(w);
     }
     w->state = WORKER_ENDING;

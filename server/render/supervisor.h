@@ -108,6 +108,9 @@ void worker_kill(struct worker *w, const char *fmt, ...) PRINTF(2, 3);
 struct worker *supervisor_first(struct supervisor *s, enum worker_state state);
 uint32_t supervisor_count(const struct supervisor *s, enum worker_state state);
 
+/* Bytes of device memory that the guests of the living hold, by their workers' own word. */
+uint64_t supervisor_memory(const struct supervisor *s);
+
 /* A sandbox failure as its four lines. */
 void log_failure(const struct sandbox_failure *failure);
 

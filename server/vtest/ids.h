@@ -8,7 +8,7 @@
 #include "ipc/base.h"
 
 /* As many resources as a worker allows. */
-#define IDS_MAX 8192
+#define IDS_MAX 9216
 
 struct ids {
     uint16_t free[IDS_MAX];

@@ -58,6 +58,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         .max_clients = 64,
         .log_level = LOG_LEVEL_INFO,
     };
+    const char *validate = NULL;
     size_t n = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -67,6 +68,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
 
         if (strcmp(name, "--once") == 0) {
             o.once = true;
+            continue;
+        }
+        if (strcmp(name, "--validate") == 0) {
+            validate = name;
             continue;
         }
         if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
@@ -83,7 +88,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         }
         value = split ? argv[++i] : value + 1;
         if (renderer_option(name) || option_is(name, "--log-level")) {
-            if (n + 2 > VTEST_PASSED_MAX) {
+            if (n + 3 > VTEST_PASSED_MAX) { /* and --validate */
                 (void)snprintf(why, size, "too many options; leave some out");
                 return -EINVAL;
             }
@@ -97,6 +102,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
             return r;
         }
     }
+    o.passed[n] = validate;
     *ret = o;
     return 0;
 }

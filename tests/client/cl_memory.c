@@ -1,11 +1,12 @@
 /*
  * Memory: a large mapped allocation in every host-visible type, written by the host, checked and
  * inverted by the device and checked by the host again; allocation churn; mapping, unmapping,
- * flush and invalidate; a device-local round trip; several buffers in one allocation.
+ * flush and invalidate; thousands of allocations at once; a device-local round trip; several buffers in one allocation.
  */
 #include "vkapp.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "verify_comp.h"
@@ -21,6 +22,7 @@ struct push {
 struct memory_test {
     struct app app;
     int mib;
+    int allocations;
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout layout;
     VkPipeline pipeline;
@@ -243,6 +245,34 @@ static void test_churn(struct memory_test *t)
     check(n_wrong == 0, "churn", "%u allocations lost their content", n_wrong);
 }
 
+/* As many at once as every device must have, mapped all of them. */
+static void test_many(struct memory_test *t)
+{
+    struct app *app = &t->app;
+    const uint32_t n = (uint32_t)t->allocations;
+    const VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .allocationSize = 4096,
+        .memoryTypeIndex = memory_type(app, ~0u, HOST_MEMORY),
+    };
+    VkDeviceMemory *memories = must_alloc(n, sizeof(*memories));
+    uint32_t **maps = must_alloc(n, sizeof(*maps));
+    uint32_t n_wrong = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        MUST(vkAllocateMemory(app->device, &info, NULL, &memories[i]));
+        MUST(vkMapMemory(app->device, memories[i], 0, VK_WHOLE_SIZE, 0, (void **)&maps[i]));
+        maps[i][0] = i;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        n_wrong += maps[i][0] != i;
+        vkFreeMemory(app->device, memories[i], NULL);
+    }
+    check(n_wrong == 0, "many", "%u of %u allocations lost their content", n_wrong, n);
+    free(memories);
+    free(maps);
+}
+
 static void test_device_local(struct memory_test *t)
 {
     struct app *app = &t->app;
@@ -373,12 +403,18 @@ int main(int argc, char **argv)
     static struct memory_test t;
     const struct option_rule options[] = {
         { "--mib", OPTION_INT, &t.mib, "size of the large allocations (default 1024)" },
+        { "--allocations", OPTION_INT, &t.allocations, "at the same time (default 4000)" },
         { NULL },
     };
     t.mib = 1024;
+    t.allocations = 4000;
     app_open(&t.app, "cl_memory", argc, argv, options, NULL, 0);
     if (t.mib < 1 || t.mib > 16384) {
         fatal("--mib out of range");
+    }
+    if (t.allocations < 1 ||
+        (uint32_t)t.allocations > t.app.properties.limits.maxMemoryAllocationCount) {
+        fatal("--allocations out of range");
     }
     create(&t);
     for (uint32_t type = 0; type < t.app.memory.memoryTypeCount; type++) {
@@ -388,6 +424,7 @@ int main(int argc, char **argv)
     }
     test_remap(&t);
     test_churn(&t);
+    test_many(&t);
     test_device_local(&t);
     test_suballocation(&t);
     destroy(&t);

@@ -16,6 +16,8 @@ import time
 HOST_ICD = os.environ.get("CORDON_HOST_ICD", "/usr/share/vulkan/icd.d/lvp_icd.json")
 GUEST_ICD = os.environ.get("CORDON_GUEST_ICD", "/usr/share/vulkan/icd.d/virtio_icd.json")
 SKIP = 77
+# Other roots hold other clients: scripts/peer-root.
+CACHE = pathlib.Path(os.environ.get("CORDON_CACHE") or pathlib.Path.home() / ".cache/cordon")
 
 
 class Skip(Exception):
@@ -53,15 +55,44 @@ def host_environment():
     return clean_environment() | {"VK_DRIVER_FILES": HOST_ICD}
 
 
-def guest_environment(socket_path):
-    if not pathlib.Path(GUEST_ICD).exists():
-        raise Skip(f"no venus driver at {GUEST_ICD}")
+def guest_environment(socket_path, icd=GUEST_ICD):
+    if not pathlib.Path(icd).exists():
+        raise Skip(f"no venus driver at {icd}")
     old = os.environ.get("VN_DEBUG")
     return clean_environment() | {
-        "VK_DRIVER_FILES": GUEST_ICD,
+        "VK_DRIVER_FILES": str(icd),
         "VN_DEBUG": f"{old},vtest" if old else "vtest",
         "VTEST_SOCKET_NAME": str(socket_path),
     }
+
+
+ENTER_ROOT = pathlib.Path(__file__).resolve().parents[1] / "enter_root.sh"
+
+
+class OtherRoot:
+    """Another Debian: its libc, Vulkan loader and drivers, for clients or for the server.
+
+    For a client its dynamic linker is told where they are, which takes no rights at all. The
+    server gets it as its root, in a mount namespace of its own.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.linker = next(iter(self.folder.glob("usr/lib64/ld-linux-*.so.*")), None)
+        self.libraries = next(iter(self.folder.glob("usr/lib/*-linux-gnu")), None)
+        if not (self.linker and self.libraries):
+            raise Skip(f"no other Debian at {folder}; scripts/peer-root --suite forky make")
+
+    def enter(self, build, folder, command):
+        """`command` with this root, the build at /mnt and our folder at /srv."""
+        return [str(ENTER_ROOT), str(self.folder), str(build), str(folder), *command]
+
+    def command(self, command):
+        return [str(self.linker), "--library-path", str(self.libraries), *command]
+
+    def environment(self, socket_path):
+        return guest_environment(socket_path,
+                                 self.folder / "usr/share/vulkan/icd.d/virtio_icd.json")
 
 
 class Result:
@@ -175,20 +206,30 @@ class Usage:
 
 
 class Server:
-    """A cordon-vtest of our own, listening; use as a context manager."""
+    """A cordon-vtest of our own, listening; use as a context manager. Root may name another uid."""
 
-    def __init__(self, program, extra=()):
+    def __init__(self, program, extra=(), root=None, uid=None):
+        program = pathlib.Path(program).resolve()
         if not os.access(program, os.X_OK):
             raise Skip(f"no {program}")
         self.folder = tempfile.TemporaryDirectory(prefix="cordon-client-")
+        who = {}
+        if uid is not None and uid != os.geteuid():
+            os.chown(self.folder.name, uid, uid)
+            who = {"user": uid, "group": uid, "extra_groups": []}
         self.socket_path = pathlib.Path(self.folder.name) / "vtest.sock"
         self.log_path = pathlib.Path(self.folder.name) / "server.log"
+        command = [str(program), "--socket-path", str(self.socket_path), *extra]
+        if root:
+            build = program.parents[2]
+            inside = pathlib.Path("/mnt") / program.relative_to(build)
+            command = root.enter(build, self.folder.name, [
+                str(inside), "--socket-path", f"/srv/{self.socket_path.name}", *extra])
         # The server's workers use the host driver, whatever our own environment says.
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [str(program), "--socket-path", str(self.socket_path), *extra],
-                env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
+                command, env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, **who)
         try:
             wait_until("the server accepts", self.accepts, 20)
         except Failure as error:

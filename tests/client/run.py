@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Runs one client program on the host driver and through Cordon and compares the results.
 
-  run.py [--native] [--validate] [--server PROGRAM | --socket PATH] [--timeout S] [--strict]
-         CLIENT [client options]
+  run.py [--native] [--validate] [--server PROGRAM | --socket PATH] [--root DIR] [--timeout S]
+         [--strict] CLIENT [client options]
 
 --native    only on the host driver
 --validate  only on the host driver, with the Khronos validation layer
 --server    starts this cordon-vtest for the run
 --socket    uses a vtest server that already listens
+--root      through the renderer with the venus driver of this Debian root; a plain name is one
+            of those that scripts/peer-root makes
 --strict    a check that the host passes and the renderer skips is a failure
 
 Exit status: 0 equal and good, 1 not, 77 skipped.
@@ -32,10 +34,13 @@ def run_native(options, extra=()):
 
 
 def run_through(options, server, extra=()):
-    environment = (server.environment() if server
-                   else harness.guest_environment(options.socket))
-    result = harness.run_client([options.client, *options.rest, *extra], environment,
-                                options.timeout)
+    socket = server.socket_path if server else options.socket
+    command = [options.client, *options.rest, *extra]
+    environment = harness.guest_environment(socket)
+    if options.root:
+        root = harness.OtherRoot(harness.CACHE / options.root)
+        command, environment = root.command(command), root.environment(socket)
+    result = harness.run_client(command, environment, options.timeout)
     if not result.ok:
         log = f"\nserver log:\n{server.log()[-4000:]}" if server else ""
         raise harness.Failure(f"through the renderer: {result.describe()}{log}")
@@ -77,6 +82,8 @@ def run(options):
         skipped = [name for name, text in line["checks"].items() if text.startswith("skip")]
         print(f"ok on {line['device']}" + (f"; skipped: {', '.join(skipped)}" if skipped else ""))
         return
+    if options.root:
+        harness.OtherRoot(harness.CACHE / options.root)  # skips before anything is started
     server = None if options.socket else harness.Server(options.server)
     try:
         with tempfile.TemporaryDirectory(prefix="cordon-client-") as folder:
@@ -108,6 +115,7 @@ def main():
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--server")
     parser.add_argument("--socket")
+    parser.add_argument("--root")
     parser.add_argument("--timeout", type=float, default=120)
     parser.add_argument("client")
     parser.add_argument("rest", nargs=argparse.REMAINDER)

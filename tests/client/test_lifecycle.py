@@ -10,6 +10,7 @@ cordon-render-server, then the workers) through /proc, and ends what it started 
 import argparse
 import os
 import pathlib
+import platform
 import signal
 import socket
 import subprocess
@@ -173,7 +174,35 @@ def busiest(server, known):
     return max(fresh, key=ticks, default=None)
 
 
-def worker_killed(options, number):
+def send_sigkill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def make_fault(pid):
+    """Has the worker run an instruction that it may not run.
+
+    A SIGSEGV from kill() is no crash: a worker is the first process of its pid namespace, and the
+    kernel keeps from such a process what would end it, but for SIGKILL and for real faults.
+    """
+    if platform.machine() != "x86_64":
+        raise harness.Skip("no way here to make a worker crash but on x86-64")
+    halt = b"\xf4"
+    try:
+        with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                # Where a waiting thread goes on; one that runs has nothing here.
+                fields = (task / "syscall").read_text().split()
+                if len(fields) > 2:
+                    memory.seek(int(fields[-1], 16))
+                    memory.write(halt)
+    except PermissionError as error:
+        raise harness.Skip(f"a worker cannot be made to crash: {error}") from None
+    except OSError:
+        if harness.alive(pid):
+            raise
+
+
+def worker_killed(options, number, end):
     """A worker's death ends its own client only, and the server says so in its log."""
     with harness.Server(options.server) as server, Clients() as clients:
         before = baseline(options, server)
@@ -189,7 +218,7 @@ def worker_killed(options, number):
         victim.wait_for_frame()
         target = busiest(server, known=(own,))
         log_length = len(server.log())
-        os.kill(target, number)
+        end(target)
         # Mesa looks at the renderer's state every few seconds while it waits, then aborts.
         wait_until("the dead worker's client ends", lambda: victim.process.poll() is not None, 60)
         wait_until("a log line about the worker", lambda: len(server.log()) > log_length, 10)
@@ -207,12 +236,12 @@ def worker_killed(options, number):
 
 def case_worker_sigkill(options):
     """A worker that is killed."""
-    worker_killed(options, signal.SIGKILL)
+    worker_killed(options, signal.SIGKILL, send_sigkill)
 
 
 def case_worker_sigsegv(options):
     """A worker that crashes."""
-    worker_killed(options, signal.SIGSEGV)
+    worker_killed(options, signal.SIGSEGV, make_fault)
 
 
 def case_server_killed(options):

@@ -41,13 +41,16 @@
     X(vkCmdBeginRendering) \
     X(vkCmdBeginTransformFeedbackEXT) \
     X(vkCmdBindDescriptorSets) \
+    X(vkCmdBindDescriptorSets2KHR) \
     X(vkCmdBindIndexBuffer) \
     X(vkCmdBindPipeline) \
     X(vkCmdBindTransformFeedbackBuffersEXT) \
     X(vkCmdBindVertexBuffers) \
     X(vkCmdBlitImage) \
+    X(vkCmdBuildAccelerationStructuresKHR) \
     X(vkCmdClearAttachments) \
     X(vkCmdClearColorImage) \
+    X(vkCmdCopyAccelerationStructureKHR) \
     X(vkCmdCopyBuffer) \
     X(vkCmdCopyBufferToImage) \
     X(vkCmdCopyImage) \
@@ -62,6 +65,7 @@
     X(vkCmdDrawIndexedIndirect) \
     X(vkCmdDrawIndirect) \
     X(vkCmdDrawIndirectCount) \
+    X(vkCmdDrawMeshTasksEXT) \
     X(vkCmdDrawMultiEXT) \
     X(vkCmdEndConditionalRenderingEXT) \
     X(vkCmdEndQuery) \
@@ -74,6 +78,8 @@
     X(vkCmdPipelineBarrier) \
     X(vkCmdPipelineBarrier2) \
     X(vkCmdPushConstants) \
+    X(vkCmdPushConstants2KHR) \
+    X(vkCmdPushDescriptorSet2KHR) \
     X(vkCmdPushDescriptorSetKHR) \
     X(vkCmdPushDescriptorSetWithTemplateKHR) \
     X(vkCmdResetEvent) \
@@ -88,12 +94,16 @@
     X(vkCmdSetRasterizerDiscardEnable) \
     X(vkCmdSetScissor) \
     X(vkCmdSetViewport) \
+    X(vkCmdTraceRaysKHR) \
     X(vkCmdUpdateBuffer) \
     X(vkCmdWaitEvents) \
+    X(vkCmdWriteAccelerationStructuresPropertiesKHR) \
     X(vkCmdWriteTimestamp) \
     X(vkCmdWriteTimestamp2) \
+    X(vkCopyImageToImageEXT) \
     X(vkCopyImageToMemoryEXT) \
     X(vkCopyMemoryToImageEXT) \
+    X(vkCreateAccelerationStructureKHR) \
     X(vkCreateBuffer) \
     X(vkCreateBufferView) \
     X(vkCreateCommandPool) \
@@ -111,12 +121,14 @@
     X(vkCreatePipelineLayout) \
     X(vkCreatePrivateDataSlot) \
     X(vkCreateQueryPool) \
+    X(vkCreateRayTracingPipelinesKHR) \
     X(vkCreateRenderPass) \
     X(vkCreateRenderPass2) \
     X(vkCreateSampler) \
     X(vkCreateSamplerYcbcrConversion) \
     X(vkCreateSemaphore) \
     X(vkCreateShaderModule) \
+    X(vkDestroyAccelerationStructureKHR) \
     X(vkDestroyBuffer) \
     X(vkDestroyBufferView) \
     X(vkDestroyCommandPool) \
@@ -145,17 +157,22 @@
     X(vkFreeCommandBuffers) \
     X(vkFreeDescriptorSets) \
     X(vkFreeMemory) \
+    X(vkGetAccelerationStructureBuildSizesKHR) \
+    X(vkGetAccelerationStructureDeviceAddressKHR) \
     X(vkGetBufferDeviceAddress) \
     X(vkGetBufferMemoryRequirements) \
     X(vkGetDescriptorSetLayoutSupport) \
+    X(vkGetDeviceImageSubresourceLayoutKHR) \
     X(vkGetDeviceQueue) \
     X(vkGetEventStatus) \
     X(vkGetFenceStatus) \
     X(vkGetImageMemoryRequirements) \
     X(vkGetImageSubresourceLayout) \
+    X(vkGetImageSubresourceLayout2KHR) \
     X(vkGetPipelineCacheData) \
     X(vkGetPrivateData) \
     X(vkGetQueryPoolResults) \
+    X(vkGetRayTracingShaderGroupHandlesKHR) \
     X(vkGetSemaphoreCounterValue) \
     X(vkInvalidateMappedMemoryRanges) \
     X(vkMapMemory) \

@@ -2,7 +2,7 @@
  * escape_run HELPER LAYERS NAME: makes the targets (a process, files, sockets, shared memory),
  * runs one attempt of the helper as a worker with those layers, and prints one word or two:
  *   escaped | refused ERRNO | killed CALL | signal N | broken TEXT
- * LAYERS: all, no-userns, no-landlock, none. escape_run --check LAYERS: can this host do it?
+ * LAYERS: all, no-userns, no-landlock, no-seccomp, none. escape_run --check LAYERS: can this host do it?
  * Exit status 77 and the cause if not.
  */
 #include <errno.h>
@@ -111,6 +111,9 @@ static uint32_t parse_layers(const char *text)
     }
     if (strcmp(text, "no-landlock") == 0) {
         return SANDBOX_ALL & ~SANDBOX_MDWE & ~SANDBOX_LANDLOCK;
+    }
+    if (strcmp(text, "no-seccomp") == 0) {
+        return SANDBOX_ALL & ~SANDBOX_MDWE & ~SANDBOX_SECCOMP;
     }
     must(strcmp(text, "none") == 0, "layers");
     return 0;

@@ -20,6 +20,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -682,6 +684,86 @@ ATTEMPT(broker_flood)
     return -1;
 }
 
+static long is_full(int fd)
+{
+    struct stat st;
+
+    if (fd < 0) {
+        return -1;
+    }
+    if (fstat(fd, &st) == 0 && st.st_rdev == makedev(1, 7)) {
+        return 0;
+    }
+    errno = EACCES; /* what it may have, not what it wanted */
+    return -1;
+}
+
+static char racing_path[32];
+static _Atomic bool racing;
+
+static void *race(void *arg)
+{
+    while (racing) {
+        memcpy(racing_path, "/dev/udmabuf", 13);
+        memcpy(racing_path, "/dev/full\0\0\0", 13);
+    }
+    return arg;
+}
+
+/* The path changes between the trap and the broker's look at it. */
+ATTEMPT(broker_race)
+{
+    pthread_t thread;
+    long r = -1;
+
+    racing = true;
+    if (pthread_create(&thread, NULL, race, NULL) != 0) {
+        return -1;
+    }
+    for (int i = 0; i < 1000 && r < 0; i++) {
+        int fd = open(racing_path, O_RDWR | O_CLOEXEC);
+
+        r = is_full(fd);
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    racing = false;
+    (void)pthread_join(thread, NULL);
+    errno = ENOENT;
+    return r;
+}
+
+/* A name that the broker gives, leading somewhere else in the worker's own tree. */
+ATTEMPT(broker_symlink)
+{
+    (void)unlink("/dev/udmabuf");
+    if (symlink("/dev/full", "/dev/udmabuf") < 0 && errno != EEXIST) {
+        return -1;
+    }
+    return is_full(open("/dev/udmabuf", O_RDWR | O_CLOEXEC));
+}
+
+/* Buffers of others by their global number, or by a number that only they should know. */
+ATTEMPT(gem_open)
+{
+    uint64_t arg[2] = { 1 };
+
+    return syscall(SYS_ioctl, JAILED_FD_EXTRA, 0xc010640bu, arg);
+}
+ATTEMPT(gem_flink)
+{
+    uint64_t arg = 1;
+
+    return syscall(SYS_ioctl, JAILED_FD_EXTRA, 0xc008640au, &arg);
+}
+ATTEMPT(prime_import)
+{
+    int32_t arg[3] = { 0, 0, 5 };
+
+    return syscall(SYS_ioctl, JAILED_FD_EXTRA, 0xc00c642eu, arg);
+}
+
 /* A type and number that the policy allows, in an argument with bits that the kernel ignores. */
 ATTEMPT(ioctl_high_bits)
 {
@@ -814,12 +896,17 @@ static const struct {
     { 76, "read-environ", read_environ },
     { 77, "read-sys-kernel", read_sys_kernel },
     { 78, "broker-dots", broker_dots },
+    { 79, "broker-race", broker_race },
     { 80, "broker-unmapped", broker_unmapped },
+    { 81, "broker-symlink", broker_symlink },
     { 83, "broker-flood", broker_flood },
     { 84, "ioctl-high-bits", ioctl_high_bits },
     { 85, "ioctl-drm", ioctl_drm },
     { 86, "ioctl-tiocsti", ioctl_tiocsti },
     { 87, "ioctl-kvm", ioctl_kvm },
+    { 88, "gem-open", gem_open },
+    { 88, "gem-flink", gem_flink },
+    { 89, "prime-import", prime_import },
     { 0, "broker-slashes", broker_slashes },
     { 0, "clone3-user", clone3_user },
     { 0, "setns-any", setns_any },

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-COLUMNS = ("none", "all", "no-userns", "no-landlock")
+COLUMNS = ("none", "all", "no-userns", "no-landlock", "no-seccomp")
 ORDINARY = 65534
 
 
@@ -24,9 +24,9 @@ def read_table(path):
         if not line or line.startswith("#"):
             continue
         cells = line.split("\t")
-        if len(cells) not in (6, 7) or cells[1] in table:
-            sys.exit(f"{path}:{number}: six or seven cells, each name once")
-        table[cells[1]] = dict(zip(COLUMNS, cells[2:6]))
+        if len(cells) not in (7, 8) or cells[1] in table:
+            sys.exit(f"{path}:{number}: seven or eight cells, each name once")
+        table[cells[1]] = dict(zip(COLUMNS, cells[2:7]))
     return table
 
 
@@ -55,7 +55,8 @@ def run_as(uid, argv):
 
 
 def run_all(uid, runner, helper, layers, table):
-    failures = escaped = 0
+    failures = 0
+    escaped = []
     names = [line.split()[1] for line in run_as(uid, [helper, "--list"]).stdout.splitlines()]
     for name in names:
         if name not in table:
@@ -65,14 +66,16 @@ def run_all(uid, runner, helper, layers, table):
         done = run_as(uid, [runner, helper, layers, name])
         got = done.stdout.strip() or f"broken: status {done.returncode}"
         expected = expectation(table[name][layers], uid)
-        escaped += got == "escaped"
+        if got == "escaped":
+            escaped.append(name)
         if not matches(expected, got):
             print(f"FAIL {name} as uid {uid}: expected {expected}, got {got}")
             failures += 1
         elif got.startswith("killed") and f"not in worker.lavapipe.policy" not in done.stderr:
             print(f"FAIL {name} as uid {uid}: the log line is `{done.stderr.strip()}`")
             failures += 1
-    print(f"layers={layers} uid={uid}: {len(names)} attempts, {escaped} escaped, {failures} unexpected")
+    print(f"layers={layers} uid={uid}: {len(names)} attempts, {len(escaped)} escaped, "
+          f"{failures} unexpected" + (": " + ", ".join(escaped) if escaped else ""))
     return failures
 
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Does a venus client see through our server at least what it sees through the peer's?
 
-usage: compare_vulkaninfo.py [--exceptions FILE] [--registry VK.XML] [--save DIR] PEER OURS
+usage: compare_vulkaninfo.py [--exceptions FILE] [--registry VK.XML] [--save DIR]
+                             [--root DIR] PEER OURS
 
 PEER and OURS are vtest sockets, through which vulkaninfo is run, or folders that --save left.
 Every device extension, feature, property, format, queue family and memory type of PEER must be
 there through OURS, at least as good: vk.xml says for each limit whether more or less is better.
+--root: vulkaninfo and the venus driver come from this other Debian.
 Exit status 0 if nothing is missing but what exceptions.tsv names and argues.
 """
 
@@ -24,7 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 JSON_NAME = "vulkaninfo.json"
 TEXT_NAME = "vulkaninfo.txt"
-VENUS_DRIVER = "/usr/share/vulkan/icd.d/virtio_icd.json"
+VENUS_DRIVER = "usr/share/vulkan/icd.d/virtio_icd.json"
 DEADLINE_S = 120
 
 # The registry calls these "noauto", which hides that a client does compare them.
@@ -39,14 +41,26 @@ class Unusable(Exception):
 
 # Capturing
 
-def run_vulkaninfo(socket, arguments, folder):
+def vulkaninfo_command(root):
+    """The program; of another Debian with that one's dynamic linker, told where its libraries are."""
+    if root == Path("/"):
+        return ["vulkaninfo"]
+    linker = next(iter(root.glob("usr/lib64/ld-linux-*.so.*")), None)
+    libraries = next(iter(root.glob("usr/lib/*-linux-gnu")), None)
+    if not linker or not libraries:
+        raise Unusable(f"{root} is no Debian root; see scripts/peer-root")
+    return [linker, "--library-path", libraries, root / "usr/bin/vulkaninfo"]
+
+
+def run_vulkaninfo(root, socket, arguments, folder):
+    driver = str(root / VENUS_DRIVER)
     environment = dict(os.environ, VN_DEBUG="vtest", VTEST_SOCKET_NAME=os.path.abspath(socket),
-                       VK_DRIVER_FILES=VENUS_DRIVER, VK_ICD_FILENAMES=VENUS_DRIVER,
+                       VK_DRIVER_FILES=driver, VK_ICD_FILENAMES=driver,
                        XDG_RUNTIME_DIR=folder, NODEVICE_SELECT="1")
     environment.pop("DISPLAY", None)
     environment.pop("WAYLAND_DISPLAY", None)
     try:
-        done = subprocess.run(["vulkaninfo", *arguments], cwd=folder, env=environment,
+        done = subprocess.run([*vulkaninfo_command(root), *arguments], cwd=folder, env=environment,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               errors="replace", timeout=DEADLINE_S, check=False)
     except FileNotFoundError:
@@ -59,15 +73,15 @@ def run_vulkaninfo(socket, arguments, folder):
     return done.stdout
 
 
-def capture(socket, folder):
+def capture(root, socket, folder):
     """Runs vulkaninfo twice: only the text has the memory types, only the JSON is exact."""
     with tempfile.TemporaryDirectory() as scratch:
-        run_vulkaninfo(socket, ["--json"], scratch)
+        run_vulkaninfo(root, socket, ["--json"], scratch)
         written = list(Path(scratch).glob("VP_VULKANINFO_*.json"))
         if len(written) != 1:
             raise Unusable(f"vulkaninfo through {socket} saw no device")
         (folder / JSON_NAME).write_bytes(written[0].read_bytes())
-        (folder / TEXT_NAME).write_text(run_vulkaninfo(socket, ["--text"], scratch),
+        (folder / TEXT_NAME).write_text(run_vulkaninfo(root, socket, ["--text"], scratch),
                                         encoding="utf-8")
 
 
@@ -297,7 +311,7 @@ def report(n_facts, differences, exceptions):
     return len(bad)
 
 
-def open_side(side, save, name, scratch):
+def open_side(side, root, save, name, scratch):
     """Returns the folder of a side, after running vulkaninfo if it is a socket."""
     try:
         mode = os.stat(side).st_mode
@@ -309,7 +323,7 @@ def open_side(side, save, name, scratch):
         raise Unusable(f"{side} is neither a vtest socket nor a folder that --save left")
     folder = (Path(save) if save else Path(scratch)) / name
     folder.mkdir(parents=True, exist_ok=True)
-    capture(side, folder)
+    capture(root, side, folder)
     return folder
 
 
@@ -320,6 +334,7 @@ def main(arguments):
     parser.add_argument("--registry", type=Path, default=HERE.parents[1] /
                         "build/deps/vulkan/usr/share/vulkan/registry/vk.xml")
     parser.add_argument("--save", metavar="DIR", help="keep what vulkaninfo printed")
+    parser.add_argument("--root", metavar="DIR", type=Path, default=Path("/"))
     parser.add_argument("peer")
     parser.add_argument("ours")
     chosen = parser.parse_args(arguments)
@@ -327,8 +342,9 @@ def main(arguments):
         exceptions = read_exceptions(chosen.exceptions)
         registry = Registry(chosen.registry)
         with tempfile.TemporaryDirectory() as scratch:
-            peer = load(open_side(chosen.peer, chosen.save, "peer", scratch), registry)
-            ours = load(open_side(chosen.ours, chosen.save, "ours", scratch), registry)
+            peer, ours = (
+                load(open_side(side, chosen.root, chosen.save, name, scratch), registry)
+                for side, name in ((chosen.peer, "peer"), (chosen.ours, "ours")))
     except (Unusable, OSError, ElementTree.ParseError) as error:
         print(f"compare_vulkaninfo: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,7 @@
 #include <linux/audit.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -56,9 +57,6 @@ static const struct call_case common[] = {
     { ALLOW, SYS_exit_group, {} },
     { ALLOW, SYS_close, {} },
     { ALLOW, SYS_clone, { THREAD } },
-    { ASK, SYS_clone, { THREAD | HIGH } },
-    { ASK, SYS_clone, { 17 /* fork */ } },
-    { ASK, SYS_clone, { THREAD | CLONE_NEWUSER } },
     { SOFT(ENOSYS), SYS_clone3, {} },
     { ALLOW, SYS_memfd_create, { 0, 1 } },
     { ALLOW, SYS_memfd_create, { 0, 11 } },
@@ -306,6 +304,30 @@ static void hardware_drivers_have_no_executable_memory(void **state)
     }
 }
 
+/* A process is a violation, but for the one driver that habitually starts a helper and copes. */
+static void nobody_starts_processes(void **state)
+{
+    static const uint64_t kinds[] = {
+        SIGCHLD,
+        CLONE_VM | CLONE_VFORK | SIGCHLD,
+        THREAD | CLONE_NEWUSER,
+        THREAD | HIGH,
+    };
+
+    (void)state;
+    for (const char *const *name = policy_worker_names(); *name; name++) {
+        uint32_t expected = strcmp(*name, "nvidia") == 0 ? SOFT(EPERM) : ASK;
+        struct call_case vfork_case = { expected, SYS_vfork, {} };
+
+        expect_action(policy_worker(*name), ARCH, &vfork_case);
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+            struct call_case c = { expected, SYS_clone, { kinds[i] } };
+
+            expect_action(policy_worker(*name), ARCH, &c);
+        }
+    }
+}
+
 static void each_driver_gets_its_own_ioctls(void **state)
 {
     (void)state;
@@ -443,6 +465,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_worker_keeps_the_common_rules),
         cmocka_unit_test(lavapipe_has_its_exceptions_and_no_more),
+        cmocka_unit_test(nobody_starts_processes),
         cmocka_unit_test(hardware_drivers_have_no_executable_memory),
         cmocka_unit_test(each_driver_gets_its_own_ioctls),
         cmocka_unit_test(exactly_the_listed_ioctls_pass),

@@ -579,11 +579,18 @@ static void nobody_waits_for_another_client_s_worker(void **state)
             }
         }
     }
+    clock_gettime(CLOCK_MONOTONIC, &start);
     expect_alive(other);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - start.tv_sec < 3);
     sync_fd = wait_sync(other, 0, UINT32_MAX, (uint32_t[]){ make_sync(other, 1), 1, 0 }, 1);
     assert_true(is_ready(sync_fd, 0));
     close(sync_fd);
     close(fd); /* and that client can leave */
+    for (int i = 0; i < 200 && !log_has(f, "client gone"); i++) {
+        nap(10);
+    }
+    assert_true(log_has(f, "client gone"));
     expect_alive(other);
     close(other);
     stop(f);

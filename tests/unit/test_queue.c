@@ -136,6 +136,8 @@ static void finish(uint64_t n)
 struct bench {
     struct context ctx;
     struct device dev;
+    struct recorder recorder;
+    struct worker_record page;
     struct queue *q;
     uint32_t *words;
 };
@@ -153,6 +155,8 @@ static int setup(void **state)
         timelines_open(&b->ctx.timelines, fd, 256, -1) < 0) {
         return -1;
     }
+    b->recorder.page = &b->page;
+    b->ctx.recorder = &b->recorder;
     b->dev.ctx = &b->ctx;
     b->dev.procs.CreateFence = fake_create_fence;
     b->dev.procs.DestroyFence = fake_destroy_fence;
@@ -234,6 +238,7 @@ static void a_lost_device_retires_behind_what_came_before(void **state)
     }
     assert_int_equal(queue_submit_fence(b->q, 1, 2), 0);
     assert_true(word_reaches(b, 1, 2));
+    assert_int_equal(b->page.devices_lost, 1); /* once, however many calls say so */
 }
 
 static void stopping_retires_what_is_left(void **state)

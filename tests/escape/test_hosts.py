@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Hosts that lack what the sandbox needs: the server must stay up, refuse, and say the remedy.
+
+usage: test_hosts.py CORDON_RENDER_SERVER ROGUE_WORKER
+
+Each host is made of this one with unshare(1) and chroot(1); status 77 where that is not allowed.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "protocol"))
+import renderserver  # noqa: E402
+
+UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
+# name: (commands before the server, options, words that the log must hold, does it serve?)
+HOSTS = {
+    "as-it-is": ("", [], ["served by worker"], True),
+    "no-user-namespaces": (
+        "echo 0 >/proc/sys/user/max_user_namespaces", [],
+        ["FAILED layer=userns", "max_user_namespaces", "--sandbox-allow-missing=userns"], False),
+    "no-user-namespaces-allowed": (
+        "echo 0 >/proc/sys/user/max_user_namespaces", ["--sandbox-allow-missing=userns"],
+        ["this host lacks userns", "served by worker"], True),
+    "no-net-namespaces": (
+        "echo 0 >/proc/sys/user/max_net_namespaces", [],
+        ["FAILED layer=netns", "--sandbox-allow-missing=netns"], False),
+    "no-mount-namespaces": (
+        "echo 0 >/proc/sys/user/max_mnt_namespaces", [],
+        ["FAILED layer=mounts", "--sandbox-allow-missing=mounts"], False),
+    "no-proc": ("umount -l /proc", [], ["FAILED layer=userns"], False),
+    "minimal": ("echo 0 >/proc/sys/user/max_user_namespaces", ["--sandbox=minimal"],
+                ["sandbox: minimal", "served by worker"], True),
+    "off": ("", ["--sandbox=off"], ["sandbox: OFF", "served by worker"], True),
+    "chroot": ("@chroot", [], ["FAILED layer=userns", "chroot"], False),
+}
+
+
+class Failure(Exception):
+    """What went wrong."""
+
+
+def make_root(folder, program, worker):
+    """A tree for chroot: the host's libraries, /dev, /proc, and the two programs."""
+    for name in ("usr", "proc", "dev", "etc", "cordon"):
+        os.mkdir(os.path.join(folder, name))
+    for name in ("bin", "lib", "lib64", "sbin"):
+        os.symlink(f"usr/{name}", os.path.join(folder, name))
+    for path in (program, worker):
+        shutil.copy(path, os.path.join(folder, "cordon"))
+
+
+def script(commands, folder, program):
+    """A shell script that turns a new mount and user namespace into that host."""
+    setup = "set -e; mount -t proc proc /proc; "
+    if commands == "@chroot":
+        setup += "".join(f"mount --rbind /{name} {folder}/{name}; " for name in ("usr", "proc", "dev"))
+        return setup + f'exec chroot {folder} /cordon/{os.path.basename(program)} "$@"'
+    return setup + (commands or ":") + f'; exec {program} "$@"'
+
+
+def try_host(name, row, program, worker, folder):
+    commands, options, words, serves = row
+    root = os.path.join(folder, f"root-{name}")
+    os.mkdir(root, 0o755)
+    arguments = ["--driver", "lavapipe", *options]
+    if commands == "@chroot":
+        make_root(root, program, worker)
+        arguments += ["--worker", "/cordon/" + os.path.basename(worker)]
+    else:
+        arguments += ["--worker", worker]
+    wrapper = pathlib.Path(folder) / f"host-{name}"
+    inner = wrapper.with_suffix(".inner")
+    inner.write_text("#!/bin/sh\n" + script(commands, root, program))
+    wrapper.write_text(f'#!/bin/sh\nexec {" ".join(UNSHARE)} --kill-child sh {inner} "$@"\n')
+    wrapper.chmod(0o755)
+    server = renderserver.Server(str(wrapper), arguments, {"PATH": os.environ["PATH"]},
+                                 os.path.join(folder, f"log-{name}"))
+    return server, words, serves
+
+
+def check_host(name, row, program, worker, folder):
+    server, words, serves = try_host(name, row, program, worker, folder)
+    try:
+        try:
+            server.create_context(1, "host", timeout=15)
+            served = server.wait_log("served by worker", timeout=5) is not None
+        except (RuntimeError, TimeoutError, OSError):
+            served = False
+        text = server.read_log()
+        for word in words:
+            if word not in text:
+                raise Failure(f"{name}: `{word}` is not in the log:\n{text}")
+        if served != serves:
+            raise Failure(f"{name}: served={served}\n{text}")
+        if not server.alive():
+            raise Failure(f"{name}: the server ended\n{text}")
+    finally:
+        status = server.close() if server.alive() else server.process.returncode
+    if status != 0:
+        raise Failure(f"{name}: status {status} when the VMM hung up\n{text}")
+    print(f"ok {name}")
+
+
+def main():
+    program, worker = sys.argv[1:3]
+    able = subprocess.run([*UNSHARE, "mount", "-t", "proc", "proc", "/proc"], capture_output=True,
+                          text=True, check=False)
+    if able.returncode != 0:
+        print(f"SKIP: {able.stderr.strip()}")
+        return 77
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program, worker = (shutil.copy(path, folder) for path in (program, worker))
+        for name, row in HOSTS.items():
+            try:
+                check_host(name, row, program, worker, folder)
+            except Failure as error:
+                failed += 1
+                print(f"FAIL {error}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Runs tests/protocol against our render server and against virglrenderer's own, and writes the
+table of docs/drop-in.md from what came out.
+
+  two_columns.py BUILDDIR [MODULE...]
+
+Takes ten minutes: where the original fails it mostly does so by never answering.
+Needs root, and the roots of scripts/peer-root. Exit status: 1 if ours fails anything, else 0.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import roots
+
+PROTOCOL = roots.TOP / "tests/protocol"
+PAGE = roots.TOP / "docs/drop-in.md"
+BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+MODULES = {
+    "test_drop_in": "What a VMM's library relies on",
+    "test_bad_input": "What a broken or hostile guest sends",
+    "test_defects": "Known defects of the original (docs/defects.md)",
+}
+WORDS = {"addSuccess": "yes", "addFailure": "**no**", "addError": "**no**", "addSkip": "-"}
+
+
+class Recorder(unittest.TestResult):
+    """Keeps one word per test."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = {}
+        for name, word in WORDS.items():
+            setattr(self, name, lambda test, *_, word=word: self.note(test, word))
+
+    def note(self, test, word):
+        # A failing clean-up after a failed test comes as a second report.
+        if self.rows.get(test.id()) != "**no**":
+            self.rows[test.id()] = word
+
+
+def child(modules):
+    """In a process of its own, for the server is chosen when the tests are imported."""
+    sys.path.insert(0, str(PROTOCOL))
+    suite = unittest.defaultTestLoader.loadTestsFromNames(modules)
+    result = Recorder()
+    real, sys.stdout = sys.stdout, sys.stderr
+    suite.run(result)
+    json.dump(result.rows, real)
+
+
+def column(modules, server, peer=None):
+    env = os.environ | {"CORDON_SERVER": str(server), "PYTHONDONTWRITEBYTECODE": "1"}
+    if peer:
+        env["CORDON_PEER"] = peer
+    done = subprocess.run([sys.executable, __file__, "--child", *modules], env=env, check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return json.loads(done.stdout)
+
+
+def words(name):
+    return name.removeprefix("test_").replace("_", " ")
+
+
+def render(modules, columns):
+    heads = list(columns)
+    lines = []
+    for module in modules:
+        tests = [name for name in columns[heads[0]] if name.startswith(module + ".")]
+        lines += [f"### {MODULES[module]}", "",
+                  f"`tests/protocol/{module}.py`", "",
+                  "| | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
+        for name in tests:
+            cells = [columns[head].get(name, "-") for head in heads]
+            lines.append(f"| {words(name.rsplit('.', 1)[1])} | " + " | ".join(cells) + " |")
+        sums = [sum(columns[head].get(name) == "yes" for name in tests) for head in heads]
+        lines += [f"| **of {len(tests)}** | " + " | ".join(f"**{n}**" for n in sums) + " |", ""]
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build")
+    parser.add_argument("modules", nargs="*", metavar="module")
+    options = parser.parse_args()
+    modules = options.modules or [name for name in MODULES if (PROTOCOL / f"{name}.py").exists()]
+    ours = pathlib.Path(options.build).resolve() / "server/render/cordon-render-server"
+    columns = {"Cordon": column(modules, ours)}
+    for suite in ("trixie", "forky"):
+        version = roots.version(suite, "libvirglrenderer1").split("-")[0]
+        columns[f"virglrenderer {version}"] = column(
+            modules, pathlib.Path(__file__).with_name("virgl_render_server"), suite)
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n" + render(modules, columns) + "\n" + END
+                    + rest.split(END)[1])
+    failed = [name for name, word in columns["Cordon"].items() if word == "**no**"]
+    if failed:
+        print("ours fails:", *failed, sep="\n  ")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2:])
+        sys.exit(0)
+    sys.exit(main())

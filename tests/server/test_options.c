@@ -1,0 +1,136 @@
+#include "server/render/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/vtest/options.h"
+#include "tests/harness.h"
+
+#define PARSE(ret, ...) parse((const char *[]){ "x", __VA_ARGS__, NULL }, ret)
+
+static char why[256];
+
+static int count(const char *const *argv)
+{
+    int n = 0;
+
+    while (argv[n]) {
+        n++;
+    }
+    return n;
+}
+
+static int parse(const char *const *argv, struct options *ret)
+{
+    why[0] = '\0';
+    return options_parse(count(argv), (char *const *)argv, ret, why, sizeof(why));
+}
+
+static void both_spellings_of_a_value_work(void **state)
+{
+    struct options o;
+
+    (void)state;
+    assert_int_equal(PARSE(&o, "--socket-fd", "7"), 0);
+    assert_int_equal(o.socket_fd, 7);
+    assert_int_equal(o.level, SANDBOX_LEVEL_STRICT);
+    assert_false(o.validate);
+    assert_int_equal(PARSE(&o, "--socket-fd=8", "--sandbox=minimal"), 0);
+    assert_int_equal(o.socket_fd, 8);
+    assert_int_equal(o.level, SANDBOX_LEVEL_MINIMAL);
+}
+
+static void the_peer_s_options_are_accepted(void **state)
+{
+    struct options o;
+
+    (void)state;
+    assert_int_equal(PARSE(&o, "--socket-fd=3", "--worker-seccomp-bpf", "f",
+                           "--worker-seccomp-minijail-policy=f", "--worker-seccomp-minijail-log"),
+                     0);
+    assert_string_equal(o.peer_option, "--worker-seccomp-minijail-log");
+}
+
+static void allowing_a_layer_to_be_missing_is_not_strict(void **state)
+{
+    struct options o;
+
+    (void)state;
+    assert_int_equal(PARSE(&o, "--socket-fd=3", "--sandbox-allow-missing=userns,landlock"), 0);
+    assert_int_equal(o.level, SANDBOX_LEVEL_DEFAULT);
+    assert_int_equal(o.allow_missing, SANDBOX_USERNS | SANDBOX_LANDLOCK);
+    assert_int_equal(PARSE(&o, "--socket-fd=3", "--sandbox-allow-missing=seccomp"), -EINVAL);
+    assert_non_null(strstr(why, "\"seccomp\" must never be missing"));
+    assert_int_equal(PARSE(&o, "--socket-fd=3", "--sandbox-allow-missing=userns,foo"), -EINVAL);
+    assert_non_null(strstr(why, "\"foo\" is no layer"));
+}
+
+static void what_is_wrong_is_said_in_a_line(void **state)
+{
+    static const char *const bad[][4] = {
+        { "x", "--socket-fd", NULL },
+        { "x", "--socket-fd=-1", NULL },
+        { "x", "--socket-fd=3x", NULL },
+        { "x", "--socket-fd=99999999999", NULL },
+        { "x", "--sandbox=loose", NULL },
+        { "x", "--spare=17", NULL },
+        { "x", "--ready-timeout=0", NULL },
+        { "x", "--log-level=loud", NULL },
+        { "x", "--help=now", NULL },
+        { "x", "--socket-fd=3", "--validate=1", NULL },
+        { "x", "stray", NULL },
+        { "x", "--socket", "3", NULL },
+        { "x", NULL },
+        { "x", "--worker-context-fd", "3", NULL },
+    };
+    struct options o;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(parse(bad[i], &o), -EINVAL);
+        assert_true(strlen(why) > 10);
+        assert_null(strchr(why, '\n'));
+    }
+    assert_int_equal(PARSE(&o, "--help"), 0);
+    assert_int_equal(o.action, OPTIONS_HELP);
+}
+
+static void vtest_passes_the_server_s_options_on(void **state)
+{
+    const char *argv[] = {
+        "x",      "--sandbox=minimal", "--driver", "radv", "--validate", "--log-level", "debug",
+        "--once", "--max-clients=3",   NULL
+    };
+    const char *passed[] = { "--sandbox=minimal", "--driver", "radv",
+                             "--log-level",       "debug",    "--validate" };
+    struct vtest_options o;
+
+    (void)state;
+    assert_int_equal(
+        vtest_options_parse(count(argv), (char *const *)argv, "", &o, why, sizeof(why)), 0);
+    assert_string_equal(o.socket_path, "/tmp/.virgl_test");
+    assert_true(o.once);
+    assert_int_equal(o.max_clients, 3);
+    assert_int_equal(o.log_level, LOG_LEVEL_DEBUG);
+    for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
+        assert_string_equal(o.passed[i], passed[i]);
+    }
+    assert_null(o.passed[ARRAY_SIZE(passed)]);
+    assert_int_equal(vtest_options_parse(1, (char *const *)argv, "/run/x", &o, why, sizeof(why)),
+                     0);
+    assert_string_equal(o.socket_path, "/run/x");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HARNESS_TEST(both_spellings_of_a_value_work),
+        HARNESS_TEST(the_peer_s_options_are_accepted),
+        HARNESS_TEST(allowing_a_layer_to_be_missing_is_not_strict),
+        HARNESS_TEST(what_is_wrong_is_said_in_a_line),
+        HARNESS_TEST(vtest_passes_the_server_s_options_on),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
