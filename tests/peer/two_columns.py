@@ -14,7 +14,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import unittest
 
 import roots
 
@@ -26,41 +25,16 @@ MODULES = {
     "test_bad_input": "What a broken or hostile guest sends",
     "test_defects": "Known defects of the original (docs/defects.md)",
 }
-WORDS = {"addSuccess": "yes", "addFailure": "**no**", "addError": "**no**", "addSkip": "-"}
-
-
-class Recorder(unittest.TestResult):
-    """Keeps one word per test."""
-
-    def __init__(self):
-        super().__init__()
-        self.rows = {}
-        for name, word in WORDS.items():
-            setattr(self, name, lambda test, *_, word=word: self.note(test, word))
-
-    def note(self, test, word):
-        # A failing clean-up after a failed test comes as a second report.
-        if self.rows.get(test.id()) != "**no**":
-            self.rows[test.id()] = word
-
-
-def child(modules):
-    """In a process of its own, for the server is chosen when the tests are imported."""
-    sys.path.insert(0, str(PROTOCOL))
-    suite = unittest.defaultTestLoader.loadTestsFromNames(modules)
-    result = Recorder()
-    real, sys.stdout = sys.stdout, sys.stderr
-    suite.run(result)
-    json.dump(result.rows, real)
+WORDS = {"passed": "yes", "failed": "**no**", "skipped": "-"}
 
 
 def column(modules, server, peer=None):
     env = os.environ | {"CORDON_SERVER": str(server), "PYTHONDONTWRITEBYTECODE": "1"}
     if peer:
         env["CORDON_PEER"] = peer
-    done = subprocess.run([sys.executable, __file__, "--child", *modules], env=env, check=True,
+    done = subprocess.run([sys.executable, PROTOCOL / "record.py", *modules], env=env, check=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return json.loads(done.stdout)
+    return {name: WORDS[word] for name, word in json.loads(done.stdout).items()}
 
 
 def words(name):
@@ -106,7 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2:])
-        sys.exit(0)
     sys.exit(main())

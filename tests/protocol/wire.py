@@ -10,16 +10,20 @@ GET_PHYSICAL_DEVICE_PROPERTIES = 6
 CREATE_DEVICE, DESTROY_DEVICE = 11, 12
 ENUMERATE_DEVICE_EXTENSION_PROPERTIES = 14
 ALLOCATE_MEMORY, FREE_MEMORY = 21, 22
+QUEUE_SUBMIT = 18
+BIND_BUFFER_MEMORY, BIND_IMAGE_MEMORY = 28, 29
 CREATE_FENCE, GET_FENCE_STATUS = 35, 38
 CREATE_QUERY_POOL, GET_QUERY_POOL_RESULTS = 47, 49
 CREATE_BUFFER, DESTROY_BUFFER = 50, 51
+CREATE_IMAGE = 54
 CREATE_SHADER_MODULE = 59
 CREATE_GRAPHICS_PIPELINES, CREATE_COMPUTE_PIPELINES = 65, 66
 CREATE_PIPELINE_LAYOUT = 68
 CREATE_DESCRIPTOR_POOL = 74
 CREATE_COMMAND_POOL, ALLOCATE_COMMAND_BUFFERS, FREE_COMMAND_BUFFERS = 85, 88, 89
-BEGIN_COMMAND_BUFFER = 90
-CMD_UPDATE_BUFFER, CMD_CLEAR_COLOR_IMAGE = 117, 119
+BEGIN_COMMAND_BUFFER, END_COMMAND_BUFFER = 90, 91
+CMD_COPY_BUFFER, CMD_UPDATE_BUFFER, CMD_FILL_BUFFER = 112, 117, 118
+CMD_CLEAR_COLOR_IMAGE, CMD_PIPELINE_BARRIER = 119, 126
 ENUMERATE_INSTANCE_VERSION = 137
 ENUMERATE_PHYSICAL_DEVICE_GROUPS = 143
 GET_PHYSICAL_DEVICE_FEATURES2, GET_PHYSICAL_DEVICE_PROPERTIES2 = 147, 148
@@ -35,6 +39,9 @@ GET_ACCELERATION_STRUCTURE_BUILD_SIZES = 319
 
 STYPE_APPLICATION_INFO, STYPE_INSTANCE_CREATE_INFO = 0, 1
 STYPE_DEVICE_QUEUE_CREATE_INFO, STYPE_DEVICE_CREATE_INFO = 2, 3
+STYPE_EXTERNAL_MEMORY_BUFFER, STYPE_EXTERNAL_MEMORY_IMAGE = 1000072000, 1000072001
+STYPE_EXPORT_MEMORY = 1000072002
+STYPE_DRM_FORMAT_MODIFIER_EXPLICIT = 1000158004
 STYPE_RING_CREATE_INFO = 1000384000
 STYPE_MEMORY_RESOURCE_PROPERTIES = 1000384001
 STYPE_IMPORT_MEMORY_RESOURCE_INFO = 1000384002
@@ -60,6 +67,7 @@ def f32(value):
 
 PRESENT, NULL = u64(1), u64(0)
 NO_CHAIN = u64(0)
+DMA_BUF = 0x200  # VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT
 
 
 def blob(data):
@@ -72,6 +80,14 @@ def string(text):
 
 def array(items):
     return u64(len(items)) + b"".join(items)
+
+
+def chain(*links):
+    """A pNext chain of (sType, members) pairs: what follows comes before a structure's members."""
+    if not links:
+        return NO_CHAIN
+    (stype, members), *rest = links
+    return PRESENT + u32(stype) + chain(*rest) + members
 
 
 def command(number, *parts, reply=False):
@@ -102,8 +118,8 @@ def create_device(physical, device, families=((0, 1),), extensions=(), reply=Fal
 
 
 def create_buffer(device, buffer, size=4096, usage=0x33, sharing=0, families=0, indices=(),
-                  reply=False):
-    info = PRESENT + u32(12) + NO_CHAIN + u32(0) + u64(size) + u32(usage) + u32(sharing) \
+                  links=(), reply=False):
+    info = PRESENT + u32(12) + chain(*links) + u32(0) + u64(size) + u32(usage) + u32(sharing) \
         + u32(families) + array([u32(i) for i in indices])
     return command(CREATE_BUFFER, u64(device), info, NULL, PRESENT, u64(buffer), reply=reply)
 
@@ -152,14 +168,81 @@ def free_command_buffers(device, pool, ids, count=None):
                    u32(len(ids) if count is None else count), array([u64(i) for i in ids]))
 
 
-def allocate_memory(device, memory, size, kind=0, import_resource=None, reply=False):
-    chain = NO_CHAIN
-    body = b""
+def allocate_memory(device, memory, size, kind=0, import_resource=None, export=0, reply=False):
+    links = []
     if import_resource is not None:
-        chain = u64(1) + u32(STYPE_IMPORT_MEMORY_RESOURCE_INFO) + NO_CHAIN
-        body = u32(import_resource)
-    info = PRESENT + u32(5) + chain + body + u64(size) + u32(kind)
+        links.append((STYPE_IMPORT_MEMORY_RESOURCE_INFO, u32(import_resource)))
+    if export:
+        links.append((STYPE_EXPORT_MEMORY, u32(export)))
+    info = PRESENT + u32(5) + chain(*links) + u64(size) + u32(kind)
     return command(ALLOCATE_MEMORY, u64(device), info, NULL, PRESENT, u64(memory), reply=reply)
+
+
+def bind_buffer_memory(device, buffer, memory, offset=0):
+    return command(BIND_BUFFER_MEMORY, u64(device), u64(buffer), u64(memory), u64(offset))
+
+
+def bind_image_memory(device, image, memory, offset=0):
+    return command(BIND_IMAGE_MEMORY, u64(device), u64(image), u64(memory), u64(offset))
+
+
+def get_memory_resource_properties(device, resource):
+    """Reply: number, result, presence, sType, chain (presence, sType, end, size), type bits."""
+    properties = PRESENT + u32(STYPE_MEMORY_RESOURCE_PROPERTIES) \
+        + chain((STYPE_MEMORY_RESOURCE_ALLOCATION_SIZE, b""))
+    return command(GET_MEMORY_RESOURCE_PROPERTIES, u64(device), u32(resource), properties,
+                   reply=True)
+
+
+def create_linear_image(device, image, fmt, width, height, pitch):
+    """With the layout that its maker chose, told by an explicit modifier (0, linear)."""
+    plane = u64(0) + u64(0) + u64(pitch) + u64(0) + u64(0)
+    links = [(STYPE_EXTERNAL_MEMORY_IMAGE, u32(DMA_BUF)),
+             (STYPE_DRM_FORMAT_MODIFIER_EXPLICIT, u64(0) + u32(1) + array([plane]))]
+    info = PRESENT + u32(14) + chain(*links) + u32(0) + u32(1) + u32(fmt) + u32(width) \
+        + u32(height) + u32(1) + u32(1) + u32(1) + u32(1) + u32(1000158000) + u32(3) + u32(0) \
+        + u32(0) + u64(0) + u32(0)
+    return command(CREATE_IMAGE, u64(device), info, NULL, PRESENT, u64(image), reply=True)
+
+
+def begin_command_buffer(commands):
+    return command(BEGIN_COMMAND_BUFFER, u64(commands),
+                   PRESENT + u32(42) + NO_CHAIN + u32(1) + NULL)
+
+
+def end_command_buffer(commands):
+    return command(END_COMMAND_BUFFER, u64(commands))
+
+
+def fill_buffer(commands, buffer, offset, size, word):
+    return command(CMD_FILL_BUFFER, u64(commands), u64(buffer), u64(offset), u64(size), u32(word))
+
+
+def copy_buffer(commands, source, target, size):
+    return command(CMD_COPY_BUFFER, u64(commands), u64(source), u64(target), u32(1),
+                   array([u64(0) + u64(0) + u64(size)]))
+
+
+COLOR_RANGE = u32(1) + u32(0) + u32(1) + u32(0) + u32(1)
+
+
+def image_to_general(commands, image):
+    barrier = u32(45) + NO_CHAIN + u32(0) + u32(0x1000) + u32(0) + u32(1) + u32(0xFFFFFFFF) \
+        + u32(0xFFFFFFFF) + u64(image) + COLOR_RANGE
+    return command(CMD_PIPELINE_BARRIER, u64(commands), u32(1), u32(0x1000), u32(0), u32(0), u64(0),
+                   u32(0), u64(0), u32(1), array([barrier]))
+
+
+def clear_image(commands, image, words):
+    return command(CMD_CLEAR_COLOR_IMAGE, u64(commands), u64(image), u32(1),
+                   PRESENT + u32(2) + array([u32(word) for word in words]), u32(1),
+                   array([COLOR_RANGE]))
+
+
+def queue_submit(queue, commands, fence=0):
+    submit = u32(4) + NO_CHAIN + u32(0) + u64(0) + u64(0) + u32(1) + array([u64(commands)]) \
+        + u32(0) + u64(0)
+    return command(QUEUE_SUBMIT, u64(queue), u32(1), array([submit]), u64(fence))
 
 
 def free_memory(device, memory):
