@@ -71,25 +71,71 @@ static void forget(struct guest_memory *m, uint32_t i)
     m->regions[i] = m->regions[--m->n];
 }
 
-bool guest_memory_move(struct guest_memory *m, struct guest_memory *from,
-                       const struct guest_region *want, int fd)
+/* The region of m that is the same as `want`; NULL if there is none. */
+static const struct guest_region *same(const struct guest_memory *m,
+                                       const struct guest_region *want, int fd)
 {
     struct stat st;
 
-    if (m->n >= GUEST_REGIONS_MAX || fstat(fd, &st) < 0) {
-        return false;
+    if (fstat(fd, &st) < 0) {
+        return NULL;
     }
-    for (uint32_t i = 0; i < from->n; i++) {
-        const struct guest_region *g = &from->regions[i];
+    for (uint32_t i = 0; i < m->n; i++) {
+        const struct guest_region *g = &m->regions[i];
 
         if (g->guest == want->guest && g->size == want->size && g->user == want->user &&
             g->fd_offset == want->fd_offset && g->dev == st.st_dev && g->ino == st.st_ino) {
-            m->regions[m->n++] = *g;
-            forget(from, i);
+            return g;
+        }
+    }
+    return NULL;
+}
+
+static bool has_mapping(const struct guest_memory *m, const uint8_t *base)
+{
+    for (uint32_t i = 0; i < m->n; i++) {
+        if (m->regions[i].base == base) {
             return true;
         }
     }
     return false;
+}
+
+/* Unmaps what `keep` has not. */
+static void fini_but(struct guest_memory *m, const struct guest_memory *keep)
+{
+    for (uint32_t i = 0; i < m->n; i++) {
+        if (!has_mapping(keep, m->regions[i].base)) {
+            unmap(m->regions[i].base, m->regions[i].size);
+        }
+    }
+}
+
+int guest_memory_replace(struct guest_memory *m, const struct guest_region *want, const int *fds,
+                         uint32_t n)
+{
+    struct guest_memory next = { 0 };
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct guest_region *old = same(m, &want[i], fds[i]);
+        int r;
+
+        if (old && !has_mapping(&next, old->base)) {
+            r = check(&next, want + i, fds[i]);
+            if (r == 0) {
+                next.regions[next.n++] = *old;
+            }
+        } else {
+            r = guest_memory_add(&next, &want[i], fds[i]);
+        }
+        if (r < 0) {
+            fini_but(&next, m);
+            return r;
+        }
+    }
+    fini_but(m, &next);
+    *m = next;
+    return 0;
 }
 
 int guest_memory_remove(struct guest_memory *m, uint64_t guest, uint64_t size, uint64_t user)

@@ -34,10 +34,10 @@ struct guest_memory {
  * empty, wraps, not on a page, or more than the fd holds; -EEXIST: overlaps a region of the table;
  * -ENOSPC; or another errno. */
 MUST_USE int guest_memory_add(struct guest_memory *m, const struct guest_region *want, int fd);
-/* Moves the region that is the same as `want` out of `from`, mapping and all. False: there is
- * none. */
-bool guest_memory_move(struct guest_memory *m, struct guest_memory *from,
-                       const struct guest_region *want, int fd);
+/* Makes the table these n regions: those that it has stay mapped, others go, new ones come. On
+ * failure, as of guest_memory_add, the table is as it was. fds are borrowed. */
+MUST_USE int guest_memory_replace(struct guest_memory *m, const struct guest_region *want,
+                                  const int *fds, uint32_t n);
 /* Unmaps the region with these addresses. 0 or -ENOENT. */
 MUST_USE int guest_memory_remove(struct guest_memory *m, uint64_t guest, uint64_t size,
                                  uint64_t user);

@@ -82,6 +82,11 @@ void virtqueue_start(struct virtqueue *q, uint16_t next)
     q->told = q->used_idx;
 }
 
+bool virtqueue_same_used(const struct virtqueue *q)
+{
+    return load16(q->used + RING_IDX) == q->used_idx;
+}
+
 /* ---- chains -------------------------------------------------------------------------------- */
 
 static int add_segment(struct virtqueue_chain *c, const struct desc *d,
@@ -164,6 +169,23 @@ static int walk(const struct virtqueue *q, const struct guest_memory *m, struct 
     return -EBADMSG;
 }
 
+int virtqueue_take(struct virtqueue *q, const struct guest_memory *m, uint16_t head,
+                   struct virtqueue_chain *ret_chain)
+{
+    int r;
+
+    /* A driver that hands out a chain which it has not got back puts more in than there are. */
+    if (head >= q->num || q->in_flight >= q->num) {
+        return -EPROTO;
+    }
+    q->in_flight++;
+    ret_chain->head = head;
+    ret_chain->n_out = ret_chain->n_in = 0;
+    ret_chain->out_size = ret_chain->in_size = 0;
+    r = walk(q, m, ret_chain);
+    return r < 0 ? r : 1;
+}
+
 int virtqueue_pop(struct virtqueue *q, const struct guest_memory *m,
                   struct virtqueue_chain *ret_chain)
 {
@@ -176,21 +198,13 @@ int virtqueue_pop(struct virtqueue *q, const struct guest_memory *m,
     if (waiting == 0) {
         return 0;
     }
-    /* A driver that hands out a chain which it has not got back puts more in than there are. */
-    if (waiting > q->num || q->in_flight >= q->num) {
+    if (waiting > q->num) {
         return -EPROTO;
     }
     head = load16(q->avail + RING_ENTRIES + (q->next_avail & (q->num - 1)) * 2);
-    if (head >= q->num) {
-        return -EPROTO;
-    }
-    q->next_avail++;
-    q->in_flight++;
-    ret_chain->head = head;
-    ret_chain->n_out = ret_chain->n_in = 0;
-    ret_chain->out_size = ret_chain->in_size = 0;
-    r = walk(q, m, ret_chain);
-    return r < 0 ? r : 1;
+    r = virtqueue_take(q, m, head, ret_chain);
+    q->next_avail += r != -EPROTO;
+    return r;
 }
 
 int virtqueue_read(const struct virtqueue_chain *chain, const struct guest_memory *m,

@@ -59,6 +59,9 @@ static inline bool virtqueue_ready(const struct virtqueue *q)
 /* Goes on at `next`, with nothing in flight. Resolved queues take the used index from memory. */
 void virtqueue_start(struct virtqueue *q, uint16_t next);
 
+/* Is the used index in memory the one that we left there? Resolved queues only. */
+bool virtqueue_same_used(const struct virtqueue *q);
+
 /* Takes the next chain. Returns
  * 1         *ret_chain
  * 0         none
@@ -67,6 +70,10 @@ void virtqueue_start(struct virtqueue *q, uint16_t next);
  * -EPROTO   the queue itself makes no sense; it must stop. */
 MUST_USE int virtqueue_pop(struct virtqueue *q, const struct guest_memory *m,
                            struct virtqueue_chain *ret_chain);
+/* Takes the chain at `head` again, which an earlier process has taken and not given back. As
+ * virtqueue_pop, but never 0. */
+MUST_USE int virtqueue_take(struct virtqueue *q, const struct guest_memory *m, uint16_t head,
+                            struct virtqueue_chain *ret_chain);
 /* Copies `size` of the readable bytes from `offset` on. 0 or -EFAULT. */
 MUST_USE int virtqueue_read(const struct virtqueue_chain *chain, const struct guest_memory *m,
                             uint64_t offset, void *buf, size_t size);

@@ -27,4 +27,6 @@ const char *const *policy_worker_names(void);
 extern const struct policy_program policy_worker_stage1; /* before exec of the worker */
 extern const struct policy_program policy_server; /* the supervisor's own; looser with sanitizers */
 
+extern const struct policy_program policy_vhost_user; /* of the vhost-user device; looser too */
+
 #endif

@@ -256,7 +256,6 @@ static void memory_may_be_in_pieces(void **state)
     struct guest_memory m = { 0 };
     struct guest_region low = { .guest = 0, .size = 0x1000, .user = 0x10000 };
     struct guest_region high = { .guest = 0x1000, .size = 0x1000, .user = 0x20000 };
-    struct guest_memory next = { 0 };
     char text[16] = "across the seam", got[16];
     int fd;
 
@@ -289,16 +288,60 @@ static void memory_may_be_in_pieces(void **state)
     low.guest = UINT64_MAX - 0xfff;
     assert_int_equal(guest_memory_add(&m, &low, fd), -EINVAL);
 
-    /* The next table takes over what it also has. */
-    assert_true(guest_memory_move(&next, &m, &high, fd));
-    assert_int_equal(m.n, 1);
-    high.user = 0x30000;
-    assert_false(guest_memory_move(&next, &m, &high, fd));
-    assert_int_equal(guest_memory_remove(&next, 0x1000, 0x1000, 0x20001), -ENOENT);
-    assert_int_equal(guest_memory_remove(&next, 0x1000, 0x1000, 0x20000), 0);
     guest_memory_fini(&m);
-    guest_memory_fini(&next);
     close(fd);
+}
+
+static void a_new_table_keeps_what_it_shares_with_the_old(void **state)
+{
+    struct guest_region want[] = {
+        { .guest = 0, .size = 0x1000, .user = 0x10000 },
+        { .guest = 0x1000, .size = 0x1000, .user = 0x20000, .fd_offset = 0x1000 },
+        { .guest = 0x4000, .size = 0x1000, .user = 0x40000 },
+    };
+    struct guest_memory m = { 0 };
+    const uint8_t *kept;
+    int fds[3];
+
+    (void)state;
+    assert_int_equal(memfd_create_sized("test", 0x2000, &fds[0]), 0);
+    fds[1] = fds[2] = fds[0];
+    assert_int_equal(guest_memory_replace(&m, want, fds, 2), 0);
+    assert_int_equal(m.n, 2);
+    kept = guest_memory_user(&m, 0x20000, 1);
+    assert_int_equal(guest_memory_replace(&m, want + 1, fds, 2), 0);
+    assert_int_equal(m.n, 2);
+    assert_ptr_equal(guest_memory_user(&m, 0x20000, 1), kept);
+    assert_null(guest_memory_user(&m, 0x10000, 1));
+
+    /* One that does not work leaves all as it was. */
+    want[0].size = 0x3000;
+    assert_int_equal(guest_memory_replace(&m, want, fds, 3), -EINVAL);
+    want[0].size = 0x1000;
+    want[2].guest = 0;
+    assert_int_equal(guest_memory_replace(&m, want, fds, 3), -EEXIST);
+    assert_int_equal(m.n, 2);
+    assert_ptr_equal(guest_memory_user(&m, 0x20000, 1), kept);
+    assert_non_null(guest_memory_user(&m, 0x40000, 1));
+    assert_int_equal(guest_memory_remove(&m, 0x1000, 0x1000, 0x20001), -ENOENT);
+    assert_int_equal(guest_memory_remove(&m, 0x1000, 0x1000, 0x20000), 0);
+    assert_int_equal(guest_memory_replace(&m, NULL, NULL, 0), 0);
+    assert_int_equal(m.n, 0);
+    close(fds[0]);
+}
+
+static void a_chain_can_be_taken_again(void **state)
+{
+    (void)state;
+    fake_desc(&guest, 2, DATA, 8, 0, 0);
+    assert_int_equal(virtqueue_take(&guest.queue, &guest.memory, 2, &chain), 1);
+    assert_int_equal(chain.head, 2);
+    assert_int_equal(virtqueue_take(&guest.queue, &guest.memory, 8, &chain), -EPROTO);
+    assert_true(virtqueue_same_used(&guest.queue));
+    virtqueue_push(&guest.queue, 2, 0);
+    assert_true(virtqueue_same_used(&guest.queue));
+    guest.bytes[FAKE_USED + 2] = 7;
+    assert_false(virtqueue_same_used(&guest.queue));
 }
 
 int main(void)
@@ -316,7 +359,9 @@ int main(void)
         TEST(notifications_follow_the_flag),
         TEST(notifications_follow_the_event_index),
         TEST(indices_wrap),
+        TEST(a_chain_can_be_taken_again),
         HARNESS_TEST(memory_may_be_in_pieces),
+        HARNESS_TEST(a_new_table_keeps_what_it_shares_with_the_old),
     };
 
     return cmocka_run_group_tests_name("virtqueue", tests, NULL, NULL);

@@ -31,9 +31,14 @@ class Guest:
         for name in ("guest.sh", "qemu.sh"):
             shutil.copy(HERE / name, folder)
 
-    def run(self, commands, arguments, prepare="", memory=1024, variables=(), second=None):
-        """Runs the commands, and after a reboot those of `second`; returns QEMU's output."""
+    def run(self, commands, arguments, prepare="", memory=1024, variables=(), second=None,
+            device=None):
+        """Runs the commands, and after a reboot those of `second`; returns QEMU's output.
+
+        `device` is the command line of a process to start before QEMU."""
         self.out.mkdir()
+        if device:
+            (self.folder / "device").write_text(" ".join(device) + "\n")
         (self.folder / "prepare").write_text(prepare + "\n")
         for file, lines in (("programs", commands), ("programs.second", second)):
             if lines:

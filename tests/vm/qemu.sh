@@ -9,8 +9,18 @@ set -eu
 memory=$1
 shift
 Xvfb -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3> /tmp/display > /run/cordon/xvfb.log 2>&1 &
-xvfb=$!
-trap 'kill $xvfb' EXIT
+helpers=$!
+trap 'kill $helpers; wait' EXIT
+# A device of its own that QEMU connects to.
+if [ -e /run/cordon/device ]; then
+    # shellcheck disable=SC2046  # words of a command line
+    $(cat /run/cordon/device) &
+    helpers="$helpers $!"
+    for _ in $(seq 100); do
+        [ ! -S /run/cordon/gpu.sock ] || break
+        sleep 0.1
+    done
+fi
 for _ in $(seq 100); do
     [ ! -s /tmp/display ] || break
     sleep 0.1

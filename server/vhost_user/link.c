@@ -1,0 +1,142 @@
+#include "server/vhost_user/link.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "ipc/cleanup.h"
+
+#define HEADER sizeof(struct vhost_user_header)
+
+void link_init(struct link *l, int own_fd)
+{
+    *l = (struct link){ .fd = own_fd };
+}
+
+void link_fini(struct link *l)
+{
+    fdset_close(&l->fds);
+    close_fd(&l->fd);
+}
+
+static int take_fds(struct link *l, struct msghdr *m)
+{
+    int r = (m->msg_flags & MSG_CTRUNC) != 0 ? -EBADMSG : 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (fdset_add(&l->fds, fd) < 0) {
+                r = -EBADMSG;
+            }
+        }
+    }
+    return r;
+}
+
+/* Adds up to `size` bytes. > 0, 0 (not yet), or a negative errno. */
+static int receive(struct link *l, void *buf, size_t size)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(FDSET_MAX * sizeof(int))];
+    } control;
+    struct iovec iov = { buf, size };
+    struct msghdr m = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof(control.bytes),
+    };
+    ssize_t n;
+    int r;
+
+    do {
+        n = recvmsg(l->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return errno == EAGAIN ? 0 : -errno;
+    }
+    r = take_fds(l, &m);
+    if (r < 0) {
+        return r;
+    }
+    l->got += (size_t)n;
+    return n > 0 ? (int)n : -ECONNRESET;
+}
+
+int link_receive(struct link *l)
+{
+    while (l->got < HEADER) {
+        int r = receive(l, (uint8_t *)&l->header + l->got, HEADER - l->got);
+
+        if (r <= 0) {
+            return r;
+        }
+    }
+    if (l->header.size > sizeof(l->payload)) {
+        return -EMSGSIZE;
+    }
+    while (l->got < HEADER + l->header.size) {
+        size_t at = l->got - HEADER;
+        int r = receive(l, (uint8_t *)&l->payload + at, l->header.size - at);
+
+        if (r <= 0) {
+            return r;
+        }
+    }
+    return 1;
+}
+
+void link_next(struct link *l)
+{
+    fdset_close(&l->fds);
+    l->got = 0;
+    memset(&l->payload, 0, sizeof(l->payload));
+}
+
+int link_send(const struct link *l, uint32_t request, uint32_t flags, const void *payload,
+              uint32_t size, int fd)
+{
+    struct vhost_user_header header = {
+        .request = request,
+        .flags = VHOST_USER_VERSION | flags,
+        .size = size,
+    };
+    struct iovec iov[] = {
+        { &header, sizeof(header) },
+        { (void *)payload, size },
+    };
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = { 0 };
+    struct msghdr m = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+    ssize_t n;
+
+    if (fd >= 0) {
+        struct cmsghdr *c;
+
+        m.msg_control = control.bytes;
+        m.msg_controllen = sizeof(control.bytes);
+        c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof(int));
+    }
+    do {
+        n = sendmsg(l->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return -errno;
+    }
+    return (size_t)n == sizeof(header) + size ? 0 : -EPIPE;
+}
