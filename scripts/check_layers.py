@@ -22,7 +22,8 @@ ALLOWED = {
     "policy/": ("policy/", "ipc/base.h", "ipc/cleanup.h", "ipc/checked.h", "ipc/log.h",
                 "ipc/fdset.h"),
     "server/": ("server/", "policy/", "ipc/", "include/", "cordon/"),
-    "server/front/": ("server/front/", "ipc/", "wire/capset.h"),
+    # Plain numbers, made from the protocol's tables: what a front end announces.
+    "server/front/": ("server/", "ipc/", "include/", "cordon/", "wire/capset.h"),
     "worker/": ("worker/", "policy/", "ipc/", "wire/"),
     "tests/": ("",),
 }

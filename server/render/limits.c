@@ -18,7 +18,7 @@ const struct limits limits_default = {
     .files = 32768,
     .threads = 128,
     .contexts = REGISTRY_MAX,
-    .starts = 16,
+    .starts = 32, /* a burst of 320: a VM that starts every context it may have at once */
     .lost = 3,
 };
 

@@ -61,13 +61,12 @@ static void the_last_commands_are_told_newest_first(void **state)
         ring->last[i % WORKER_RECORD_LAST] = i;
     }
     assert_string_equal(tell(&o),
-                        "killed by SIGSEGV; 10 commands; on ring 3 (10), newest first: "
-                        "9 vkGetInstanceProcAddr, 8 vkGetPhysicalDeviceMemoryProperties, "
-                        "7 vkGetPhysicalDeviceQueueFamilyProperties, "
-                        "6 vkGetPhysicalDeviceProperties, "
-                        "5 vkGetPhysicalDeviceImageFormatProperties, "
-                        "4 vkGetPhysicalDeviceFormatProperties, 3 vkGetPhysicalDeviceFeatures, "
-                        "2 vkEnumeratePhysicalDevices");
+                        "killed by SIGSEGV; after 10 commands; last on ring 3: "
+                        "vkGetInstanceProcAddr, vkGetPhysicalDeviceMemoryProperties, "
+                        "vkGetPhysicalDeviceQueueFamilyProperties, vkGetPhysicalDeviceProperties, "
+                        "vkGetPhysicalDeviceImageFormatProperties, "
+                        "vkGetPhysicalDeviceFormatProperties, vkGetPhysicalDeviceFeatures, "
+                        "vkEnumeratePhysicalDevices");
 }
 
 static void what_a_worker_wrote_cannot_hurt(void **state)
