@@ -17,6 +17,7 @@
 
 #include "ipc/base.h"
 #include "ipc/cleanup.h"
+#include "policy/learn.h"
 
 #define PATH_LIMIT 256
 /* An honest driver asks a few times per instance; NVIDIA's once per mapping. */
@@ -192,30 +193,52 @@ static int answer_fd(struct notify *n, uint64_t id, int fd)
 }
 
 /* "thread=NAME: call(args) [nr]"; the worker's strings are shown in printable ASCII. */
+/* Printable; "?" if the thread is gone. */
+static void thread_name(const struct notify *n, pid_t tid, char name[32])
+{
+    AUTO_CLOSE int fd = -1;
+    char path[64];
+    ssize_t got;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", n->pid, tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    got = fd < 0 ? -1 : read(fd, name, 31);
+    (void)snprintf(name + MAX(got, 0), 2, "%s", got > 0 ? "" : "?");
+    name[strcspn(name, "\n")] = '\0';
+    for (char *c = name; *c; c++) {
+        *c = *c < ' ' || *c > '~' ? '?' : *c;
+    }
+}
+
 static void describe(const struct notify *n, const struct seccomp_notif *req, const char *path,
                      char *line, size_t size)
 {
     AUTO_FREE char *name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), req->data.nr);
-    AUTO_CLOSE int fd = -1;
-    char comm[64], quoted[PATH_LIMIT] = "";
-    ssize_t got;
+    char comm[32], quoted[PATH_LIMIT] = "";
 
-    (void)snprintf(comm, sizeof(comm), "/proc/%d/task/%d/comm", n->pid, req->pid);
-    fd = open(comm, O_RDONLY | O_CLOEXEC);
-    got = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
-    comm[MAX(got, 0)] = '\0';
-    comm[strcspn(comm, "\n")] = '\0';
-    for (char *c = comm; *c; c++) {
-        *c = *c < ' ' || *c > '~' ? '?' : *c;
-    }
+    thread_name(n, (pid_t)req->pid, comm);
     for (size_t i = 0; path && path[i] && i < sizeof(quoted) - 1; i++) {
         quoted[i] = path[i] < ' ' || path[i] > '~' || path[i] == '"' ? '?' : path[i];
     }
     (void)snprintf(line, size, "thread=%s: %s(%#llx, %#llx, %#llx%s%s%s%s, ...) [%d] not in %s",
-                   got > 0 ? comm : "?", name ? name : "?", (unsigned long long)req->data.args[0],
+                   comm, name ? name : "?", (unsigned long long)req->data.args[0],
                    (unsigned long long)req->data.args[1], (unsigned long long)req->data.args[2],
                    path ? ", path=" : "", path ? "\"" : "", path ? quoted : "", path ? "\"" : "",
                    req->data.nr, n->program->name);
+}
+
+/* Lets the call happen, whatever it is. Its arguments may change before the kernel reads them again,
+ * so this is no way to decide anything. */
+static enum notify_verdict let_pass(struct notify *n, const struct seccomp_notif *req,
+                                    const char *path)
+{
+    struct seccomp_notif_resp resp = { .id = req->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
+    char comm[32];
+
+    thread_name(n, (pid_t)req->pid, comm);
+    learn_note(n->learn, req->data.nr, (const uint64_t *)req->data.args, path, comm);
+    (void)ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+    return NOTIFY_ANSWERED;
 }
 
 /* Answers an open, or says why not. */
@@ -230,7 +253,7 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
     if (ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &req->id) < 0) {
         return NOTIFY_ANSWERED;
     }
-    if (r < 0 && r != -EPERM) {
+    if (r < 0 && r != -EPERM && !n->learn) {
         describe(n, req, NULL, line, size);
         return NOTIFY_VIOLATION;
     }
@@ -245,6 +268,9 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
     if (fd >= 0) {
         n->opened += answer_fd(n, req->id, fd) == 0;
         return NOTIFY_ANSWERED;
+    }
+    if (n->learn) {
+        return let_pass(n, req, r == 0 ? path : NULL);
     }
     n->denied++;
     (void)answer_error(n, req->id, ENOENT);
@@ -261,7 +287,7 @@ enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
         /* ENOENT: the caller was killed while it waited. */
         return errno == EINTR || errno == ENOENT ? NOTIFY_ANSWERED : NOTIFY_GONE;
     }
-    if (!take_token(n)) {
+    if (!n->learn && !take_token(n)) {
         describe(n, &req, NULL, line, size);
         (void)snprintf(line + strlen(line), size - strlen(line), ", and too often (flood)");
         return NOTIFY_VIOLATION;
@@ -274,6 +300,9 @@ enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
         return handle_open(n, &req, req.data.args[0], req.data.args[1], line, size);
 #endif
     default:
+        if (n->learn) {
+            return let_pass(n, &req, NULL);
+        }
         describe(n, &req, NULL, line, size);
         return NOTIFY_VIOLATION;
     }

@@ -14,6 +14,8 @@
 
 #define NOTIFY_MAX_DEVICES 8
 
+struct learn;
+
 struct notify_device {
     char path[128]; /* as the worker names it */
     uint64_t rdev;  /* what it was when the server started */
@@ -26,8 +28,9 @@ struct notify {
     const struct policy_program *program;
     struct notify_device devices[NOTIFY_MAX_DEVICES];
     unsigned n_devices;
-    uint32_t opened; /* device descriptors given */
-    uint32_t denied; /* opens answered ENOENT */
+    uint32_t opened;     /* device descriptors given */
+    uint32_t denied;     /* opens answered ENOENT */
+    struct learn *learn; /* borrowed; NULL: what is not listed is a violation */
     /* Token bucket against floods. */
     double tokens;
     int64_t last_ns;

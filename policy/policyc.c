@@ -48,6 +48,7 @@
 #include <sys/socket.h>
 
 #include "ipc/base.h"
+#include "policy/policyc.h"
 #include "policy/program.h"
 
 #if defined(__x86_64__)
@@ -61,8 +62,6 @@
 #endif
 
 #define MAX_RULES 512
-#define MAX_TESTS 128
-#define MAX_CONJ 64
 #define MAX_IOCTLS 256
 #define MAX_BROKER 16
 #define MAX_DEPTH 4
@@ -154,30 +153,6 @@ static const struct name new_calls[] = {
     { "futex_requeue", 456 },    { "mseal", 462 },
 };
 #undef N
-
-enum test_op { OP_EQ, OP_NE, OP_IN, OP_MASKED_EQ };
-
-struct test {
-    enum test_op op;
-    unsigned arg;
-    uint64_t mask, value;
-};
-
-struct conjunction {
-    struct test tests[MAX_TESTS / 8];
-    unsigned n_tests;
-};
-
-struct rule {
-    char name[48];
-    int nr;
-    uint32_t otherwise; /* seccomp action when no conjunction holds */
-    bool always;        /* `otherwise` is the only answer: allow, or return */
-    struct conjunction any[MAX_CONJ];
-    unsigned n_any;
-    const char *file;
-    int line;
-};
 
 struct place {
     const char *file;
@@ -1000,33 +975,66 @@ static FILE *open_output(const char *path)
     return f;
 }
 
+static int end_output(FILE *f, const char *path)
+{
+    if (fclose(f)) {
+        fprintf(stderr, "policyc: %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    return 0;
+}
+
+static int export(const char *text, const char *path)
+{
+    const struct policy policy = {
+        .name = base_name(text),
+        .rules = rules,
+        .n_rules = n_rules,
+        .ioctls = ioctls,
+        .n_ioctls = n_ioctls,
+        .broker = broker,
+        .n_broker = n_broker,
+        .mdwe = mdwe,
+        .default_action = default_action,
+    };
+    FILE *f = open_output(path);
+
+    policy_export(f, &policy);
+    return end_output(f, path);
+}
+
 int main(int argc, char **argv)
 {
-    FILE *c, *listing;
+    bool exporting = argc == 4 && strcmp(argv[1], "--export") == 0;
+    const char *text = argv[exporting ? 2 : 1];
+    FILE *f;
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: policyc POLICY SYMBOL OUT.c OUT.lst\n");
+    if (argc != 5 && !exporting) {
+        fprintf(stderr, "usage: policyc POLICY SYMBOL OUT.c OUT.lst\n"
+                        "       policyc --export POLICY OUT\n");
         return 2;
     }
     rules = calloc(MAX_RULES, sizeof(*rules));
     if (!rules) {
         return 1;
     }
-    at = (struct place){ argv[1], 0 };
-    parse_file(argv[1], 0);
-    at = (struct place){ argv[1], 0 };
+    at = (struct place){ text, 0 };
+    parse_file(text, 0);
+    at = (struct place){ text, 0 };
     if (!default_set) {
         fail("no @default");
     }
     add_ioctls();
+    if (exporting) {
+        return export(text, argv[3]);
+    }
     compile();
-    c = open_output(argv[3]);
-    write_c(c, base_name(argv[1]), argv[2]);
-    listing = open_output(argv[4]);
-    write_listing(listing, base_name(argv[1]));
-    if (fclose(c) || fclose(listing)) {
-        fprintf(stderr, "policyc: %s: %s\n", argv[3], strerror(errno));
+    f = open_output(argv[3]);
+    write_c(f, base_name(text), argv[2]);
+    if (end_output(f, argv[3])) {
         return 1;
     }
-    return 0;
+    f = open_output(argv[4]);
+    write_listing(f, base_name(text));
+    return end_output(f, argv[4]);
 }

@@ -6,11 +6,11 @@
 #include <stddef.h>
 
 /* Its options that a front end takes and hands on, as --help shows them. */
-#define RENDERER_OPTIONS_HELP                                                                    \
-    "Given on to the render server, whose --help explains them:\n"                               \
-    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --limit LIST, --driver NAME,\n"            \
-    "  --device NODE, --worker PATH, --spare N, --ready-timeout SECONDS, --stats FILE,\n"        \
-    "  --validate\n"
+#define RENDERER_OPTIONS_HELP                                                              \
+    "Given on to the render server, whose --help explains them:\n"                         \
+    "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --sandbox-learn, --limit LIST,\n"    \
+    "  --driver NAME, --device NODE, --worker PATH, --spare N, --ready-timeout SECONDS,\n" \
+    "  --stats FILE, --validate\n"
 
 /* "--name" or "--name=value" where `name` is "--name". */
 bool option_is(const char *argument, const char *name);

@@ -15,6 +15,7 @@
 #include "ipc/loop.h"
 #include "ipc/seqpacket.h"
 #include "policy/filter.h"
+#include "policy/learn.h"
 #include "policy/profile.h"
 #include "server/render/connection.h"
 #include "server/render/contexts.h"
@@ -38,6 +39,7 @@ struct server {
     struct spawner spawner;
     struct contexts contexts;
     struct connection connection;
+    struct learn learn;
     bool outer_jail; /* a filter that is not ours was in force at our start */
 };
 
@@ -188,6 +190,10 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
     if (policy_profile.note) {
         log_warn("sandbox: %s", policy_profile.note);
     }
+    if (s->options.learn) {
+        log_error("sandbox: LEARNING. Calls that the policy does not list are let through; whoever "
+                  "controls the guest can use them all");
+    }
     if (s->options.level == SANDBOX_LEVEL_MINIMAL) {
         log_warn("sandbox: minimal: workers have no namespaces and no Landlock, only the filter");
     }
@@ -195,6 +201,20 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
         log_error("sandbox: OFF. Whoever controls the guest, or finds one bug in a graphics "
                   "driver, runs code on this host as user %u with all its rights",
                   (unsigned)geteuid());
+    }
+}
+
+static void say_what_was_learned(const struct server *s)
+{
+    char line[256];
+
+    if (!s->options.learn) {
+        return;
+    }
+    log_info("learned: %u lines for worker.%s.policy%s", s->learn.n_calls, s->driver.name,
+             s->learn.lost ? ", and more than fit" : "");
+    for (unsigned i = 0; learn_line(&s->learn, i, line, sizeof(line)); i++) {
+        log_info("learned: %s", line);
     }
 }
 
@@ -283,6 +303,7 @@ static int serve(struct server *s)
         contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
                       s->options.ready_timeout_ms, s->options.spares, write_stats, s);
         s->contexts.failing = !usable;
+        s->contexts.supervisor.learn = s->options.learn ? &s->learn : NULL;
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }
     if (r < 0) {
@@ -296,6 +317,7 @@ static int serve(struct server *s)
     r = loop_run(s->loop);
     connection_fini(&s->connection);
     contexts_fini(&s->contexts);
+    say_what_was_learned(s);
     stats_log(&s->contexts, sandbox_level_name(s->options.level));
     write_stats(s);
     spawner_fini(&s->spawner);

@@ -15,6 +15,8 @@ const char options_help[] =
     "  --sandbox=LEVEL              strict (at start), default, minimal or off\n"
     "  --sandbox-allow-missing=LIST layers that this host may lack, e.g. userns,landlock;\n"
     "                               implies --sandbox=default\n"
+    "  --sandbox-learn              for trusted guests only: let calls through that the policy does\n"
+    "                               not list, and print the lines that would list them\n"
     "  --driver NAME                the host driver whose policy confines workers: auto (at\n"
     "                               start), lavapipe, radv, anv-i915, anv-xe, nvk, turnip, panvk,\n"
     "                               nvidia\n"
@@ -26,7 +28,7 @@ const char options_help[] =
     "                               to the log: slow, for the tests of this program\n"
     "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob (bytes; K, M,\n"
     "                               G), objects, files, threads, contexts; and starts per second,\n"
-    "                               devices lost per minute: see sandbox(7)\n"
+    "                               devices lost per minute: cordon-sandbox(7)\n"
     "  --stats FILE                 write the server's numbers there, as JSON\n"
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
@@ -45,6 +47,7 @@ enum option {
     OPTION_SPARE,
     OPTION_READY_TIMEOUT,
     OPTION_VALIDATE,
+    OPTION_LEARN,
     OPTION_LIMIT,
     OPTION_STATS,
     OPTION_LOG_LEVEL,
@@ -69,6 +72,7 @@ static const struct {
     [OPTION_SPARE] = { "--spare", true },
     [OPTION_READY_TIMEOUT] = { "--ready-timeout", true },
     [OPTION_VALIDATE] = { "--validate", false },
+    [OPTION_LEARN] = { "--sandbox-learn", false },
     [OPTION_LIMIT] = { "--limit", true },
     [OPTION_STATS] = { "--stats", true },
     [OPTION_LOG_LEVEL] = { "--log-level", true },
@@ -163,6 +167,9 @@ static int apply(enum option option, const char *value, struct options *o, char 
         return 0;
     case OPTION_VALIDATE:
         o->validate = true;
+        return 0;
+    case OPTION_LEARN:
+        o->learn = true;
         return 0;
     case OPTION_LIMIT:
         return limits_parse(value, &o->limits, why, size);

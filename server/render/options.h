@@ -30,6 +30,7 @@ struct options {
     uint32_t spares;
     uint32_t ready_timeout_ms;
     struct limits limits;
+    bool learn;              /* calls that no policy lists are let through and told at the end */
     bool validate;           /* workers load the Khronos validation layer */
     const char *peer_option; /* one of the peer's seccomp options was given: which */
 };

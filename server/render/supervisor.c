@@ -325,6 +325,7 @@ static int watch_notify(struct worker *w, int own_listener, const struct policy_
         return r;
     }
     w->mem_fd = -1;
+    w->notify.learn = w->supervisor->learn;
     w->has_notify = true;
     return loop_add_io(w->supervisor->loop, w->notify.listener, EPOLLIN, on_notify, w,
                        &w->notify_source);

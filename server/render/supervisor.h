@@ -19,6 +19,7 @@
 #include "server/render/spawn.h"
 
 struct context;
+struct learn;
 struct loop;
 struct loop_source;
 struct supervisor;
@@ -80,6 +81,7 @@ struct supervisor {
     struct spawner *spawner;
     uint32_t ready_timeout_ms;
     struct supervisor_owner owner;
+    struct learn *learn; /* borrowed; NULL: policies are enforced */
     struct list workers;
     uint32_t n_workers, next_number;
     struct supervisor_stats stats;

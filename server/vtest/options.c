@@ -58,7 +58,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         .max_clients = 64,
         .log_level = LOG_LEVEL_INFO,
     };
-    const char *validate = NULL;
+    const char *validate = NULL, *learn = NULL;
     size_t n = 0;
 
     for (int i = 1; i < argc; i++) {
@@ -72,6 +72,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         }
         if (strcmp(name, "--validate") == 0) {
             validate = name;
+            continue;
+        }
+        if (strcmp(name, "--sandbox-learn") == 0) {
+            learn = name;
             continue;
         }
         if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
@@ -88,7 +92,7 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
         }
         value = split ? argv[++i] : value + 1;
         if (renderer_option(name) || option_is(name, "--log-level")) {
-            if (n + 3 > VTEST_PASSED_MAX) { /* and --validate */
+            if (n + 4 > VTEST_PASSED_MAX) { /* and the two without a value */
                 (void)snprintf(why, size, "too many options; leave some out");
                 return -EINVAL;
             }
@@ -102,7 +106,10 @@ int vtest_options_parse(int argc, char *const *argv, const char *socket_name,
             return r;
         }
     }
-    o.passed[n] = validate;
+    if (validate) {
+        o.passed[n++] = validate;
+    }
+    o.passed[n] = learn;
     *ret = o;
     return 0;
 }

@@ -19,6 +19,8 @@
     X(vkEnumerateDeviceExtensionProperties) \
     X(vkEnumeratePhysicalDevices) \
     X(vkGetDeviceProcAddr) \
+    X(vkGetPhysicalDeviceExternalFenceProperties) \
+    X(vkGetPhysicalDeviceExternalSemaphoreProperties) \
     X(vkGetPhysicalDeviceFeatures2) \
     X(vkGetPhysicalDeviceFormatProperties) \
     X(vkGetPhysicalDeviceMemoryProperties) \
@@ -165,6 +167,7 @@
     X(vkGetDeviceImageSubresourceLayoutKHR) \
     X(vkGetDeviceQueue) \
     X(vkGetEventStatus) \
+    X(vkGetFenceFdKHR) \
     X(vkGetFenceStatus) \
     X(vkGetImageMemoryRequirements) \
     X(vkGetImageSubresourceLayout) \
@@ -174,6 +177,9 @@
     X(vkGetQueryPoolResults) \
     X(vkGetRayTracingShaderGroupHandlesKHR) \
     X(vkGetSemaphoreCounterValue) \
+    X(vkGetSemaphoreFdKHR) \
+    X(vkImportFenceFdKHR) \
+    X(vkImportSemaphoreFdKHR) \
     X(vkInvalidateMappedMemoryRanges) \
     X(vkMapMemory) \
     X(vkMergePipelineCaches) \
@@ -194,7 +200,6 @@
     X(vkUpdateDescriptorSets) \
     X(vkWaitForFences) \
     X(vkWaitSemaphores)
-/* clang-format on */
 
 #define X(name) extern PFN_##name name;
 VKFUNCS_LOADER

@@ -245,6 +245,7 @@ static void notify_flood(void)
     for (int i = 0; i < 64; i++) {
         (void)pthread_join(t[i], NULL);
     }
+    log_info("flooded");
 }
 
 /* What a driver does that wants to load its kernel module: fork and exec of a helper. */

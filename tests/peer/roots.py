@@ -21,6 +21,7 @@ PROGRAMS = {
     "scene": ["cl_scene", "--frames", "2"],
     "scene_dynamic": ["cl_scene", "--dynamic"],
     "compute": ["cl_compute"],
+    "sync": ["cl_sync"],
     "timeline": ["cl_timeline"],
     "queries": ["cl_queries"],
     "cache": ["cl_cache"],

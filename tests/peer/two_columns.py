@@ -17,11 +17,17 @@ import sys
 
 import roots
 
+sys.path.insert(0, str(roots.TOP / "tests/vm"))
+
+# pylint: disable=wrong-import-position
+import dma_buf
+
 PROTOCOL = roots.TOP / "tests/protocol"
 PAGE = roots.TOP / "docs/drop-in.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 MODULES = {
     "test_drop_in": "What a VMM's library relies on",
+    "test_dma_buf": "Descriptors that other devices and processes made",
     "test_bad_input": "What a broken or hostile guest sends",
     "test_defects": "Known defects of the original (docs/defects.md)",
 }
@@ -35,6 +41,14 @@ def column(modules, server, peer=None):
     done = subprocess.run([sys.executable, PROTOCOL / "record.py", *modules], env=env, check=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return {name: WORDS[word] for name, word in json.loads(done.stdout).items()}
+
+
+def dma_bufs(build, columns):
+    """These want a kernel with udmabuf, so they run in a guest; lavapipe is that of its suite."""
+    for head, (suite, peer) in zip(columns, (("trixie", False), ("trixie", True),
+                                             ("forky", True))):
+        for name, word in dma_buf.words(suite, build, peer).items():
+            columns[head][name] = WORDS[word]
 
 
 def words(name):
@@ -63,13 +77,16 @@ def main():
     parser.add_argument("build")
     parser.add_argument("modules", nargs="*", metavar="module")
     options = parser.parse_args()
-    modules = options.modules or [name for name in MODULES if (PROTOCOL / f"{name}.py").exists()]
+    modules = options.modules or list(MODULES)
+    here = [name for name in modules if name != "test_dma_buf"]
     ours = pathlib.Path(options.build).resolve() / "server/render/cordon-render-server"
-    columns = {"Cordon": column(modules, ours)}
+    columns = {"Cordon": column(here, ours)}
     for suite in ("trixie", "forky"):
         version = roots.version(suite, "libvirglrenderer1").split("-")[0]
         columns[f"virglrenderer {version}"] = column(
-            modules, pathlib.Path(__file__).with_name("virgl_render_server"), suite)
+            here, pathlib.Path(__file__).with_name("virgl_render_server"), suite)
+    if "test_dma_buf" in modules:
+        dma_bufs(options.build, columns)
     before, rest = PAGE.read_text().split(BEGIN)
     PAGE.write_text(before + BEGIN + "\n" + render(modules, columns) + "\n" + END
                     + rest.split(END)[1])

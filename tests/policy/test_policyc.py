@@ -163,5 +163,64 @@ class Lint(Text):
         self.assertIn("tab", self.lint("read: allow\t# x\n").stdout)
 
 
+def holds(expression, args):
+    """What minijail makes of an expression: `in` is no bit outside, `&` is any bit."""
+    def atom(text):
+        arg, op, value = text.split()
+        have, want = args.get(arg, 0), int(value, 0)
+        return {"==": have == want, "!=": have != want, "in": not have & ~want,
+                "&": bool(have & want)}[op]
+
+    return any(all(atom(a) for a in c.split(" && ")) for c in expression.split(" || "))
+
+
+class Export(Text):
+    """Plain minijail text that means the same."""
+
+    def export(self, policy):
+        out = self.path / "x"
+        done = subprocess.run([POLICYC, "--export", policy, out], capture_output=True, text=True,
+                              timeout=20)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [line for line in out.read_text().splitlines() if line and line[0] != "#"]
+        rules = dict(line.split(": ", 1) for line in lines)
+        self.assertEqual(len(rules), len(lines), "a call twice: text mode would refuse it")
+        return rules
+
+    def test_masks(self):
+        policy = self.path / "p.policy"
+        policy.write_text("@default notify\nread: allow\nkcmp: return ENOSYS\n"
+                          "clone: arg0 & 0xf0 == 0x30, else return EPERM\n"
+                          "openat: arg2 in 0x5 || arg2 != 7\nptrace: notify\n")
+        rules = self.export(policy)
+        self.assertEqual((rules["read"], rules["kcmp"]), ("1", "return 38"))
+        self.assertNotIn("ptrace", rules)
+        expression = rules["clone"].removeprefix("{ ").removesuffix(", return 1 }")
+        for value in range(0x200):
+            self.assertEqual(holds(expression, {"arg0": value}), value & 0xf0 == 0x30, hex(value))
+
+    def test_ioctls_of_every_overlay(self):
+        folder = Path(LINT).parent
+        for policy in folder.glob("worker.*.policy"):
+            if policy.name in ("worker.base.policy", "worker.drm.policy", "worker.wx.policy",
+                               "worker.stage1.policy", "worker.sanitizer.policy"):
+                continue
+            rules = self.export(policy)
+            listed = set()
+            for text in (policy, folder / "worker.drm.policy"):
+                if text == policy or "worker.drm" in policy.read_text():
+                    for line in text.read_text().splitlines():
+                        if line.startswith("ioctl-nr: "):
+                            kind, *numbers = line.split("#")[0].split()[1:]
+                            listed |= {ord(kind) << 8 | int(n, 0) for n in numbers}
+            for low in range(0, 0x10000, 7):
+                listed_here = low in listed
+                self.assertEqual(holds(rules["ioctl"], {"arg1": 0xc0100000 | low}), listed_here,
+                                 f"{policy.name} {low:#x}")
+            for low in listed:
+                self.assertTrue(holds(rules["ioctl"], {"arg1": 0x40080000 | low}))
+                self.assertFalse(holds(rules["ioctl"], {"arg1": 1 << 32 | low}))
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
