@@ -251,6 +251,22 @@ static bool filled(const struct sync *s, uint32_t word)
 
 /* ---- checks ----------------------------------------------------------------------------- */
 
+static const char *const semaphore_checks[] = { "semaphore_exported", "semaphore_exported_signals",
+                                                "semaphore_imported",
+                                                "semaphore_imported_signalled" };
+static const char *const fence_checks[] = { "fence_exported", "fence_exported_signals",
+                                            "fence_exported_is_reset", "fence_imported",
+                                            "fence_imported_signalled" };
+static const char *const foreign_checks[] = { "foreign_unsignalled", "foreign_semaphore",
+                                              "foreign_fence_waits", "foreign_fence" };
+
+static void skip_all(const char *const *names, size_t n, const char *why)
+{
+    for (size_t i = 0; i < n; i++) {
+        skip(names[i], why);
+    }
+}
+
 static void run_semaphores(struct sync *s)
 {
     struct app *app = &s->app;
@@ -364,7 +380,7 @@ static void run_foreign(struct sync *s)
 {
     s->vgem = open_vgem();
     if (s->vgem < 0) {
-        skip("foreign", "no vgem");
+        skip_all(foreign_checks, ARRAY_SIZE(foreign_checks), "no vgem");
         return;
     }
     run_foreign_semaphore(s);
@@ -418,15 +434,17 @@ int main(int argc, char **argv)
     if (semaphores) {
         run_semaphores(&s);
     } else {
-        skip("semaphores", "not as SYNC_FD");
+        skip_all(semaphore_checks, ARRAY_SIZE(semaphore_checks), "not as SYNC_FD");
     }
     if (fences) {
         run_fences(&s);
     } else {
-        skip("fences", "not as SYNC_FD");
+        skip_all(fence_checks, ARRAY_SIZE(fence_checks), "not as SYNC_FD");
     }
     if (semaphores && fences) {
         run_foreign(&s);
+    } else {
+        skip_all(foreign_checks, ARRAY_SIZE(foreign_checks), "not as SYNC_FD");
     }
     buffer_destroy(&s.app, &s.data);
     return app_close(&s.app);
