@@ -372,15 +372,6 @@ void sandbox_explain(uint32_t layer, int error, char *text, size_t size)
         return;
     }
     text[0] = '\0';
-    /* An outer filter comes first: under it the rest may look fine and still be refused. */
-    if (error == EPERM || error == ENOSYS || error == EACCES) {
-        if (layer != SANDBOX_LANDLOCK && sandbox_seccomp_mode() == 2) {
-            append(text, size,
-                   "a seccomp filter was already in force when we started and may "
-                   "refuse the call; loosen the outer jail");
-            return;
-        }
-    }
     switch (layer) {
     case SANDBOX_USERNS:
         explain_userns(error, text, size);
@@ -411,6 +402,14 @@ void sandbox_explain(uint32_t layer, int error, char *text, size_t size)
         break;
     default:
         break;
+    }
+    /* Only when nothing that can be seen explains it: the server wears a filter of its own, which
+     * allows what a worker's start needs. */
+    if (!text[0] && (error == EPERM || error == ENOSYS || error == EACCES) &&
+        layer != SANDBOX_LANDLOCK && sandbox_seccomp_mode() == 2) {
+        append(text, size,
+               "most likely a seccomp filter that was in force when the server started; "
+               "loosen the outer jail");
     }
     if (!text[0]) {
         append(text, size, "none of the known causes is present on this host");

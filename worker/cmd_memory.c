@@ -238,7 +238,6 @@ static VkResult allocate(struct decoder *d, struct device *dev, VkMemoryAllocate
         }
     }
     if (result != VK_SUCCESS) {
-        charge_unref(m->charge);
         memory_free(m);
         return result;
     }
