@@ -11,6 +11,7 @@
 
 struct pace_rules {
     uint32_t look_ns;        /* look again at once until this much time has passed, ... */
+    uint32_t most_look_ns;   /* ... or up to this much if the work has been coming that soon, ... */
     uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
     uint32_t first_sleep_ns; /* then sleep this long at least, ... */
     uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
@@ -25,13 +26,19 @@ void pace_init(unsigned n_cpus);
 struct pace {
     const struct pace_rules *rules;
     uint64_t begin_ns, limit_ns;
-    bool yield;        /* what pace_wait will do: */
-    uint64_t sleep_ns; /* 0 = look again at once, or yield */
+    uint64_t look_ns;   /* rules->look_ns, or more by habit */
+    uint64_t waited_ns; /* at the last step */
+    bool yield;         /* what pace_wait will do: */
+    uint64_t sleep_ns;  /* 0 = look again at once, or yield */
 };
 
-void pace_start(struct pace *p, const struct pace_rules *rules, uint64_t limit_ns);
+/* `habit_ns` is what pace_habit said after the last wait; 0 at first. */
+void pace_start(struct pace *p, const struct pace_rules *rules, uint64_t habit_ns,
+                uint64_t limit_ns);
 /* Decides the next step; false when the limit is reached. */
 bool pace_next(struct pace *p);
+/* After a wait: how long the next one should look, seeing how long this one took. */
+uint64_t pace_habit(const struct pace *p);
 /* The pure part: how long to sleep after `waited_ns`. */
 uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns);
 void pace_wait(const struct pace *p);

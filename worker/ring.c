@@ -55,9 +55,10 @@ struct ring {
 
     /* Ring thread only. */
     struct decoder decoder;
-    uint8_t *copy;    /* buffer_size bytes: what is being decoded */
-    uint32_t at;      /* our head: the shared word is for the guest to read */
-    uint32_t at_base; /* head at the start of the copy being decoded */
+    uint8_t *copy;     /* buffer_size bytes: what is being decoded */
+    uint32_t at;       /* our head: the shared word is for the guest to read */
+    uint32_t at_base;  /* head at the start of the copy being decoded */
+    uint64_t habit_ns; /* how long to look for work: pace.h */
 
     /* Any thread, under the lock. */
     pthread_mutex_t lock;
@@ -197,7 +198,7 @@ static bool ring_poll(struct ring *r)
     bool asleep = false;
     bool work = false;
 
-    pace_start(&pace, &pace_ring, r->layout.idle_timeout_ns);
+    pace_start(&pace, &pace_ring, r->habit_ns, r->layout.idle_timeout_ns);
     while (!ring_stopping(r)) {
         if (atomic_load_explicit(r->tail, memory_order_acquire) != r->at) {
             work = true;
@@ -212,6 +213,7 @@ static bool ring_poll(struct ring *r)
         }
         pace_wait(&pace);
     }
+    r->habit_ns = pace_habit(&pace);
     if (asleep) {
         objects_wake(r->decoder.objects, &r->decoder.reader);
     }

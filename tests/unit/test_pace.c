@@ -58,18 +58,48 @@ static void patience_ends(void **state)
     int steps = 0;
 
     (void)state;
-    pace_init(2);
+    pace_init(1);
     assert_true(pace_ring.yield_ns > pace_ring.look_ns);
     pace_init(8);
     assert_true(pace_ring.yield_ns < pace_ring.look_ns);
-    pace_start(&p, &pace_ring, 2000000);
+    pace_start(&p, &pace_ring, 0, 2000000);
     while (pace_next(&p)) {
         pace_wait(&p);
         steps++;
     }
     assert_true(steps > 5);
-    pace_start(&p, &pace_ring, 0);
+    pace_start(&p, &pace_ring, 0, 0);
     assert_false(pace_next(&p));
+}
+
+/* One look, as if the work had come `waited_ns` after the start. */
+static uint64_t habit_after(uint64_t habit_ns, uint64_t waited_ns)
+{
+    struct pace p;
+
+    pace_start(&p, &pace_ring, habit_ns, 1000000000);
+    p.waited_ns = waited_ns;
+    return pace_habit(&p);
+}
+
+static void looks_longer_for_who_calls_often(void **state)
+{
+    uint64_t habit = 0;
+
+    (void)state;
+    pace_init(2);
+    habit = habit_after(habit, 100000);
+    assert_true(habit >= 100000);
+    habit = habit_after(habit, 100000);
+    assert_true(habit >= 100000 && habit <= pace_ring.most_look_ns);
+    /* A silence that no looking could have bridged. */
+    for (int i = 0; i < 6; i++) {
+        habit = habit_after(habit, 900000);
+    }
+    assert_true(habit <= pace_ring.look_ns);
+    /* Two processes with one processor: looking keeps the other from working. */
+    pace_init(1);
+    assert_int_equal(habit_after(0, 100000), 0);
 }
 
 int main(void)
@@ -79,6 +109,7 @@ int main(void)
         cmocka_unit_test(never_past_the_limit),
         cmocka_unit_test(a_silent_ring_costs_little),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(looks_longer_for_who_calls_often),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
