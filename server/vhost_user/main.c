@@ -186,6 +186,22 @@ static int open_screenshot(struct program *p)
     return 0;
 }
 
+/* --fd: checked while a mistake can still be told apart from a front end that has gone. */
+static int check_fd(const struct program *p)
+{
+    int fd = p->options->fd, type = 0;
+    socklen_t size = sizeof(type);
+
+    if (fd < 0) {
+        return 0;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM) {
+        log_error("--fd %d is no connected stream socket", fd);
+        return -EINVAL;
+    }
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+}
+
 static void tell_failure(const struct sandbox_failure *failure)
 {
     char text[1024];
@@ -202,7 +218,8 @@ static int serve(struct program *p)
     struct sandbox_failure failure;
     int r;
 
-    if (start_server(p) < 0 || open_screenshot(p) < 0 || (o->fd < 0 && start_listening(p) < 0)) {
+    if (check_fd(p) < 0 || start_server(p) < 0 || open_screenshot(p) < 0 ||
+        (o->fd < 0 && start_listening(p) < 0)) {
         return EXIT_FAILURE;
     }
     if (confine_files(o->sandbox, o->allow_missing, &failure) < 0) {

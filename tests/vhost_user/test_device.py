@@ -582,6 +582,12 @@ class OtherStarts(unittest.TestCase):
             front.close()
         self.assertTrue(os.path.exists(path))
 
+    def test_a_descriptor_that_is_no_socket(self):
+        r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--fd", "9"], capture_output=True,
+                           check=False)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn(b"--fd 9 is no connected stream socket", r.stderr)
+
     def test_command_lines_that_are_wrong(self):
         for words in (["--fd", "3", "--socket-path", "x"], ["--display", "9x9"], ["--nonsense"],
                       ["--window-size", "3G"], ["--window-size", "4"], ["--shmem-bit", "23"],
