@@ -17,12 +17,12 @@ static inline int take_fd(int *fd)
 }
 
 /* Moves a pointer out of its owner; the owner is left with NULL. */
-#define take_ptr(owner)                                                                            \
-    ({                                                                                             \
-        __typeof__(owner) *owner_ = &(owner);                                                      \
-        __typeof__(owner) taken_ = *owner_;                                                        \
-        *owner_ = NULL;                                                                            \
-        taken_;                                                                                    \
+#define take_ptr(owner)                       \
+    ({                                        \
+        __typeof__(owner) *owner_ = &(owner); \
+        __typeof__(owner) taken_ = *owner_;   \
+        *owner_ = NULL;                       \
+        taken_;                               \
     })
 
 /* Closes *fd if it is owned, keeps errno, leaves -1. */
@@ -61,8 +61,8 @@ static inline pthread_mutex_t *lock_now_(pthread_mutex_t *m)
 #define LOCK_NAME_2_(line) lock_guard_##line
 #define LOCK_NAME_(line) LOCK_NAME_2_(line)
 /* Holds the mutex until the end of the enclosing block, on every way out. */
-#define LOCK_SCOPE(mutex)                                                                          \
-    __attribute__((cleanup(cleanup_unlock_), unused)) pthread_mutex_t *LOCK_NAME_(__LINE__) =      \
+#define LOCK_SCOPE(mutex)                                                                     \
+    __attribute__((cleanup(cleanup_unlock_), unused)) pthread_mutex_t *LOCK_NAME_(__LINE__) = \
         lock_now_(mutex)
 
 #endif

@@ -37,10 +37,11 @@ static inline void list_remove(struct list *item)
 }
 
 #define list_entry(ptr, type, member) CONTAINER_OF(ptr, type, member)
-#define list_for_each(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
+#define list_for_each(pos, head) \
+    for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 /* The current item may be removed (and freed) in the body; no other may. */
-#define list_for_each_safe(pos, head)                                                              \
-    for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);                  \
+#define list_for_each_safe(pos, head)                                             \
+    for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head); \
          pos = pos##_next, pos##_next = pos->next)
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +185,76 @@ static bool manifest_library(const char *manifest, char *library, size_t size)
     return true;
 }
 
+static bool is_below(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+
+    return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* A folder of libraries that is not there yet. */
+static int add_library_folder(struct jail_plan *plan, const char *folder,
+                              struct sandbox_failure *failure)
+{
+    for (unsigned i = 0; i < plan->n_paths; i++) {
+        if (plan->paths[i].kind == JAIL_READ_EXEC && is_below(folder, plan->paths[i].path)) {
+            return 0;
+        }
+    }
+    return add_path(plan, JAIL_READ_EXEC, folder, failure);
+}
+
+/* Where `folder` has the library: that folder, and the one that a link leads to. */
+static int add_library_at(struct jail_plan *plan, const char *folder, const char *library,
+                          struct sandbox_failure *failure)
+{
+    char path[PATH_MAX], real[PATH_MAX];
+    int r;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", folder, library);
+    if (!realpath(path, real)) {
+        return 0;
+    }
+    r = add_library_folder(plan, folder, failure);
+    if (r < 0) {
+        return r;
+    }
+    *strrchr(real, '/') = '\0';
+    return real[0] ? add_library_folder(plan, real, failure) : 0;
+}
+
+/* A library by its bare name lies where the dynamic linker looks: the usual folders, and those that
+ * /etc/ld.so.conf.d adds (NVIDIA's driver is often installed in one of its own). */
+static int add_library(struct jail_plan *plan, const char *library, struct sandbox_failure *failure)
+{
+    static const char *const usual[] = { "/usr/lib", "/usr/lib64", "/lib", "/lib64" };
+    glob_t found;
+    int r = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(usual) && r == 0; i++) {
+        r = add_library_at(plan, usual[i], library, failure);
+    }
+    if (glob("/etc/ld.so.conf.d/*.conf", 0, NULL, &found) != 0) {
+        return r;
+    }
+    for (size_t i = 0; i < found.gl_pathc && r == 0; i++) {
+        FILE *conf = fopen(found.gl_pathv[i], "re");
+        char line[256];
+
+        while (conf && r == 0 && fgets(line, sizeof(line), conf)) {
+            line[strcspn(line, " \t\r\n#")] = '\0';
+            if (line[0] == '/') {
+                r = add_library_at(plan, line, library, failure);
+            }
+        }
+        if (conf) {
+            (void)fclose(conf);
+        }
+    }
+    globfree(&found);
+    return r;
+}
+
 static int add_manifest(struct jail_plan *plan, const char *manifest,
                         struct sandbox_failure *failure)
 {
@@ -197,7 +269,7 @@ static int add_manifest(struct jail_plan *plan, const char *manifest,
         return refuse(failure, EINVAL, "no library_path in", manifest);
     }
     if (!strchr(library, '/')) {
-        return 0; /* the dynamic linker finds it in its usual places */
+        return add_library(plan, library, failure);
     }
     /* A relative path counts from the manifest's folder. */
     if (library[0] == '/') {
@@ -211,9 +283,16 @@ static int add_manifest(struct jail_plan *plan, const char *manifest,
     return add_path(plan, JAIL_READ_EXEC, path[0] ? path : "/", failure);
 }
 
-/* VK_DRIVER_FILES and its older name hold a colon-separated list. */
-static int add_manifest_list(struct jail_plan *plan, const char *list,
-                             struct sandbox_failure *failure)
+static int add_file(struct jail_plan *plan, const char *path, struct sandbox_failure *failure)
+{
+    return add_path(plan, JAIL_READ, path, failure);
+}
+
+/* VK_DRIVER_FILES and its like hold a colon-separated list. */
+static int add_each(struct jail_plan *plan, const char *list,
+                    int (*add)(struct jail_plan *plan, const char *path,
+                               struct sandbox_failure *failure),
+                    struct sandbox_failure *failure)
 {
     while (list && *list) {
         size_t len = strcspn(list, ":");
@@ -226,7 +305,7 @@ static int add_manifest_list(struct jail_plan *plan, const char *list,
             int r;
 
             (void)snprintf(path, sizeof(path), "%.*s", (int)len, list);
-            r = add_manifest(plan, path, failure);
+            r = add(plan, path, failure);
             if (r < 0) {
                 return r;
             }
@@ -323,10 +402,13 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
         r = add_manifest(plan, config->icd_manifest, ret_failure);
     }
     if (r == 0) {
-        r = add_manifest_list(plan, getenv("VK_DRIVER_FILES"), ret_failure);
+        r = add_each(plan, getenv("VK_DRIVER_FILES"), add_manifest, ret_failure);
     }
     if (r == 0) {
-        r = add_manifest_list(plan, getenv("VK_ICD_FILENAMES"), ret_failure);
+        r = add_each(plan, getenv("VK_ICD_FILENAMES"), add_manifest, ret_failure);
+    }
+    if (r == 0) {
+        r = add_each(plan, getenv("__EGL_VENDOR_LIBRARY_FILENAMES"), add_file, ret_failure);
     }
     choose_user(plan);
     return r;
@@ -340,6 +422,7 @@ static bool passes(const char *variable)
     static const char *const names[] = {
         "VK_DRIVER_FILES",
         "VK_ICD_FILENAMES",
+        "__EGL_VENDOR_LIBRARY_FILENAMES", /* NVIDIA makes its headless instances through EGL */
         "LP_NUM_THREADS",
         "LD_LIBRARY_PATH",
         "MESA_DRICONF_EXECUTABLE_OVERRIDE",

@@ -91,7 +91,7 @@ def summary_text(scene, native, compute, stats, png, seconds):
     same = scene["values"]["pixels"] == native["values"]["pixels"]
     checks = compute["checks"]
     good = [name for name, text in checks.items() if text == "ok"]
-    layers = stats["layers"].split(",") if stats["layers"] else []
+    layers = stats["layers"]
     rows = [
         ("picture", f"{png}, " + ("identical to lavapipe's own, pixel for pixel" if same else
                                   "DIFFERENT from lavapipe's own")),

@@ -241,7 +241,8 @@ void cmd_vkWaitSemaphoreResourceMESA(struct decoder *d, struct wire_vkWaitSemaph
         decoder_fail(d, "vkWaitSemaphoreResourceMESA: no semaphore");
         return;
     }
-    if (semaphores_any_marked(&dev->semaphores) && semaphores_unmark(&dev->semaphores, c->semaphore)) {
+    if (semaphores_any_marked(&dev->semaphores) &&
+        semaphores_unmark(&dev->semaphores, c->semaphore)) {
         return;
     }
     if (dev->physical->semaphore_export && vk->GetSemaphoreFdKHR) {

@@ -88,6 +88,7 @@ void memory_free(void *data)
     struct memory *m = data;
 
     if (m) {
+        charge_unref(m->charge); /* of one that was never ended: the context went first */
         pthread_mutex_destroy(&m->lock);
         free(m);
     }

@@ -20,19 +20,19 @@ struct wire_procs; /* generated (wire/procs.h): the host's entry points of one i
 
 /* The object types are VkObjectType's numbers (all of ours are below 2^31). */
 struct object {
-    uint64_t id;     /* the guest's; const */
-    uint64_t handle; /* the host's; const after insert unless a handler says otherwise */
-    uint32_t type;   /* VkObjectType; const */
+    uint64_t id;           /* the guest's; const */
+    uint64_t handle;       /* the host's; const after insert unless a handler says otherwise */
+    uint32_t type;         /* VkObjectType; const */
     uint32_t queue_family; /* command pools and queues only: for handlers */
     struct object *device; /* the VkDevice it belongs to; itself for a device; NULL above */
     struct object *parent; /* what ends it: pool, device, instance; NULL for the instance */
     const struct wire_procs *vk; /* the host's entry points for calls on it */
     void *data;                  /* private to the type's handlers: struct device, memory, queue */
     void (*data_free)(void *data); /* NULL, or ends `data` when no thread can hold the object */
-    struct list children;        /* under the table's lock */
-    struct list sibling;         /* object::children of parent, under the table's lock */
-    struct object *retired_next; /* reclamation list, under the table's lock */
-    uint64_t retired_at; /* 0 while in the table or not yet in it */
+    struct list children;          /* under the table's lock */
+    struct list sibling;           /* object::children of parent, under the table's lock */
+    struct object *retired_next;   /* reclamation list, under the table's lock */
+    uint64_t retired_at;           /* 0 while in the table or not yet in it */
 };
 
 /* A thread that may hold object pointers. One per decoder; lives in it. */
@@ -41,7 +41,7 @@ struct objects_reader {
     struct list link;      /* objects::readers, under the table's lock */
 };
 
-struct object_slot; /* private */
+struct object_slot;  /* private */
 struct object_table; /* private: the slots, replaced when they fill up */
 
 struct objects {
@@ -95,8 +95,8 @@ bool objects_id_free(struct objects *t, uint64_t id);
 
 /* Takes it (and all below it) out of sight, calling `gone` for each, children first, without the
  * lock; memory is reclaimed later. False if it had left the table already: another thread won. */
-bool objects_remove(struct objects *t, struct object *o,
-                    void (*gone)(struct object *o, void *arg), void *arg);
+bool objects_remove(struct objects *t, struct object *o, void (*gone)(struct object *o, void *arg),
+                    void *arg);
 /* Takes all children of `o` out of sight, as above, and leaves `o`. */
 void objects_remove_children(struct objects *t, struct object *o,
                              void (*gone)(struct object *o, void *arg), void *arg);

@@ -32,8 +32,8 @@ int ring_layout_check(const struct ring_layout *l, uint64_t resource_size, const
  * with `why` written (at most why_size bytes), or another errno (-ENOSPC: too many rings). */
 int ring_create(struct context *ctx, uint64_t id, const struct ring_layout *l, char *why,
                 size_t why_size);
-int ring_destroy(struct context *ctx, uint64_t id);      /* -ENOENT unknown; stops and joins */
-int ring_notify(struct context *ctx, uint64_t id);       /* -ENOENT unknown; wakes it */
+int ring_destroy(struct context *ctx, uint64_t id); /* -ENOENT unknown; stops and joins */
+int ring_notify(struct context *ctx, uint64_t id);  /* -ENOENT unknown; wakes it */
 int ring_write_extra(struct context *ctx, uint64_t id, uint64_t offset, uint32_t value);
 int ring_submit_virtqueue_seqno(struct context *ctx, uint64_t id, uint64_t seqno);
 /* Blocks the context thread until the ring's head has reached seqno. 0; -ENOENT; -ECANCELED when

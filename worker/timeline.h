@@ -21,7 +21,7 @@ struct timelines {
     uint32_t n_words;
     int event_fd; /* -1: the VMM polls */
 
-    pthread_mutex_t publish; /* keeps a word and its signal in order */
+    pthread_mutex_t publish;       /* keeps a word and its signal in order */
     uint32_t last[TIMELINE_COUNT]; /* what each word holds, for the guest's VMM may write there */
 
     pthread_mutex_t lock; /* held while a fence is submitted: a bound queue stays alive */

@@ -11,7 +11,7 @@
 
 #include "ipc/base.h"
 #include "ipc/log.h"
-#include "server/render/limits.h"
+#include "server/render/quota.h"
 #include "server/render/registry.h"
 #include "server/render/supervisor.h"
 

@@ -40,7 +40,6 @@ struct server {
     struct contexts contexts;
     struct connection connection;
     struct learn learn;
-    bool outer_jail; /* a filter that is not ours was in force at our start */
 };
 
 /* One by one: only where close_range is not to be had. */
@@ -223,7 +222,8 @@ static void seal_server(const struct server *s)
 {
     int r;
 
-    if (s->outer_jail || !(s->spawner.plan.layers & SANDBOX_SECCOMP)) {
+    /* Somebody else's filter (systemd has such) is no reason to do without ours, if it lets us. */
+    if (outer_jail_refused() >= 0 || !(s->spawner.plan.layers & SANDBOX_SECCOMP)) {
         return;
     }
     r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : filter_install(&policy_server, 0);
@@ -380,7 +380,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     reset_signals();
-    s.outer_jail = outer_jail_expect();
+    (void)outer_jail_expect();
     shed_descriptors(s.options.socket_fd);
     fill_standard_descriptors();
     raise_descriptor_limit();

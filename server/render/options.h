@@ -8,7 +8,7 @@
 #include "ipc/base.h"
 #include "ipc/log.h"
 #include "policy/sandbox.h"
-#include "server/render/limits.h"
+#include "server/render/quota.h"
 
 enum options_action {
     OPTIONS_RUN,

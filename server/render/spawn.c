@@ -14,7 +14,7 @@
 #include "ipc/worker_wire.h"
 #include "policy/profile.h"
 #include "server/render/driver.h"
-#include "server/render/limits.h"
+#include "server/render/quota.h"
 
 static int failed(struct sandbox_failure *failure, int error, int exit_code, const char *what)
 {

@@ -23,6 +23,8 @@ from harness import Failure, wait_until
 
 FRAME = ["--width", "320", "--height", "180"]
 SETTLE_S = 15
+# Mesa looks at the ring's status word every few seconds while it waits.
+DEATH_S = 5
 
 
 class Client:
@@ -220,7 +222,9 @@ def worker_killed(options, number, end):
         log_length = len(server.log())
         end(target)
         # Mesa looks at the renderer's state every few seconds while it waits, then aborts.
+        killed = time.monotonic()
         wait_until("the dead worker's client ends", lambda: victim.process.poll() is not None, 60)
+        took = time.monotonic() - killed
         wait_until("a log line about the worker", lambda: len(server.log()) > log_length, 10)
         new = server.log()[log_length:]
         names = (signal.Signals(number).name, f"signal {int(number)}", signal.strsignal(number))
@@ -230,6 +234,9 @@ def worker_killed(options, number, end):
             raise Failure("the other client died too")
         bystander.wait_for_frame()
         bystander.kill()
+        print(f"the client ended {took:.1f} s after its worker", flush=True)
+        if took > DEATH_S:
+            raise Failure(f"the client noticed only after {took:.1f} s")
         check_same(server, before, "after a worker's death")
         render_once(options, server)
 

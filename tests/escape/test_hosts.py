@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hosts that lack what the sandbox needs: the server must stay up, refuse, and say the remedy.
 
-usage: test_hosts.py CORDON_RENDER_SERVER ROGUE_WORKER
+usage: test_hosts.py CORDON_RENDER_SERVER ROGUE_WORKER UNDER_FILTER
 
 Each host is made of this one with unshare(1) and chroot(1); status 77 where that is not allowed.
 """
@@ -17,6 +17,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "protoco
 import renderserver  # noqa: E402
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+OUR_POLICY = ROOT / "dist/crosvm/gpu_render_server.policy"
+STOCK_POLICY = ROOT / "tests/policy/crosvm-render-server.txt"
 # name: (commands before the server, options, words that the log must hold, does it serve?)
 HOSTS = {
     "as-it-is": ("", [], ["served by worker"], True),
@@ -36,6 +39,15 @@ HOSTS = {
     "minimal": ("echo 0 >/proc/sys/user/max_user_namespaces", ["--sandbox=minimal"],
                 ["sandbox: minimal", "served by worker"], True),
     "off": ("", ["--sandbox=off"], ["sandbox: OFF", "served by worker"], True),
+    "no-landlock": ("@allow landlock_create_ruleset: return 95", [],
+                    ["FAILED layer=landlock", "--sandbox-allow-missing=landlock"], False),
+    "no-landlock-allowed": ("@allow landlock_create_ruleset: return 95",
+                            ["--sandbox-allow-missing=landlock"],
+                            ["this host lacks landlock", "served by worker"], True),
+    "no-listener": ("@allow seccomp: return 38", [], ["FAILED layer=seccomp"], False),
+    "jail-that-knows-us": ("@trap " + str(OUR_POLICY), [], ["served by worker"], True),
+    "jail-of-crosvm": ("@trap " + str(STOCK_POLICY), [],
+                       ["refuses call", "start the server outside that jail"], False),
     "chroot": ("@chroot", [], ["FAILED layer=userns", "chroot"], False),
 }
 
@@ -54,16 +66,36 @@ def make_root(folder, program, worker):
         shutil.copy(path, os.path.join(folder, "cordon"))
 
 
-def script(commands, folder, program):
+def filter_file(folder, kind, what):
+    """The policy of a jail, for under_filter."""
+    path = pathlib.Path(folder) / "filter"
+    if kind == "@allow":
+        path.write_text(what + "\n")
+    elif what == str(STOCK_POLICY):
+        # Without what it takes to start a program; crosvm's filter comes after that.
+        started = ["execve", "prlimit64", "arch_prctl", "set_tid_address", "pread64"]
+        allowed = [line[2:].strip() for line in STOCK_POLICY.read_text().splitlines()
+                   if line.startswith("+ ")]
+        path.write_text("".join(f"{name}: 1\n" for name in started + allowed))
+    else:
+        path.write_text(pathlib.Path(what).read_text())
+    return path
+
+
+def script(commands, folder, program, under):
     """A shell script that turns a new mount and user namespace into that host."""
     setup = "set -e; mount -t proc proc /proc; "
     if commands == "@chroot":
         setup += "".join(f"mount --rbind /{name} {folder}/{name}; " for name in ("usr", "proc", "dev"))
         return setup + f'exec chroot {folder} /cordon/{os.path.basename(program)} "$@"'
+    if commands.startswith("@"):
+        kind, _, what = commands.partition(" ")
+        return setup + f'exec {under} {kind[1:]} {filter_file(folder, kind, what)} {program} "$@"'
     return setup + (commands or ":") + f'; exec {program} "$@"'
 
 
-def try_host(name, row, program, worker, folder):
+def try_host(name, row, programs, folder):
+    program, worker, under = programs
     commands, options, words, serves = row
     root = os.path.join(folder, f"root-{name}")
     os.mkdir(root, 0o755)
@@ -75,7 +107,7 @@ def try_host(name, row, program, worker, folder):
         arguments += ["--worker", worker]
     wrapper = pathlib.Path(folder) / f"host-{name}"
     inner = wrapper.with_suffix(".inner")
-    inner.write_text("#!/bin/sh\n" + script(commands, root, program))
+    inner.write_text("#!/bin/sh\n" + script(commands, root, program, under))
     wrapper.write_text(f'#!/bin/sh\nexec {" ".join(UNSHARE)} --kill-child sh {inner} "$@"\n')
     wrapper.chmod(0o755)
     server = renderserver.Server(str(wrapper), arguments, {"PATH": os.environ["PATH"]},
@@ -83,8 +115,8 @@ def try_host(name, row, program, worker, folder):
     return server, words, serves
 
 
-def check_host(name, row, program, worker, folder):
-    server, words, serves = try_host(name, row, program, worker, folder)
+def check_host(name, row, programs, folder):
+    server, words, serves = try_host(name, row, programs, folder)
     try:
         try:
             server.create_context(1, "host", timeout=15)
@@ -107,7 +139,6 @@ def check_host(name, row, program, worker, folder):
 
 
 def main():
-    program, worker = sys.argv[1:3]
     able = subprocess.run([*UNSHARE, "mount", "-t", "proc", "proc", "/proc"], capture_output=True,
                           text=True, check=False)
     if able.returncode != 0:
@@ -116,10 +147,10 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        program, worker = (shutil.copy(path, folder) for path in (program, worker))
+        programs = [shutil.copy(path, folder) for path in sys.argv[1:4]]
         for name, row in HOSTS.items():
             try:
-                check_host(name, row, program, worker, folder)
+                check_host(name, row, programs, folder)
             except Failure as error:
                 failed += 1
                 print(f"FAIL {error}")

@@ -27,7 +27,8 @@
 
 /* Opens of /dev/full stand for those of a GPU; the link leads to another device. */
 static char link_path[64];
-static const char *const rules[] = { "/dev/full", "/dev/tty[0-9]+", link_path, NULL };
+static const char *const rules[] = { "/dev/full", "/dev/tty[0-9]+", "/dev/random", link_path,
+                                     NULL };
 
 static struct policy_program make_program(void)
 {
@@ -67,6 +68,9 @@ static int act(void)
     }
     if (open(link_path, O_RDWR) >= 0) {
         return 7; /* given, but what stands there is a link */
+    }
+    if (open("/dev/random", O_RDWR) >= 0 || errno != ENOENT) {
+        return 10; /* given, but by now another device stands there */
     }
     if (open("/etc/hostname", O_WRONLY) >= 0 || errno != ENOENT) {
         return 8;
@@ -127,8 +131,8 @@ static int receive_fd(int socket)
 
 static void broker_opens_what_was_given_and_names_the_rest(void **state)
 {
-    const char *const devices[] = { "/dev/full", "/dev/null" /* no rule: dropped */, link_path,
-                                    NULL };
+    const char *const devices[] = { "/dev/full", "/dev/null" /* no rule: dropped */, "/dev/random",
+                                    link_path, NULL };
     struct policy_program program = make_program();
     enum notify_verdict verdict = NOTIFY_ANSWERED;
     unsigned denied = 0;
@@ -148,7 +152,9 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
     close(pair[1]);
     assert_int_equal(
         notify_init(&n, receive_fd(pair[0]), notify_open_memory(pid), pid, &program, devices), 0);
-    assert_int_equal(n.n_devices, 2);
+    assert_int_equal(n.n_devices, 3);
+    assert_string_equal(n.devices[1].path, "/dev/random");
+    n.devices[1].rdev = makedev(1, 3);
     (void)alarm(20);
     while (verdict == NOTIFY_ANSWERED || verdict == NOTIFY_DENIED) {
         struct pollfd p = { .fd = n.listener, .events = POLLIN };

@@ -199,6 +199,27 @@ class Export(Text):
         for value in range(0x200):
             self.assertEqual(holds(expression, {"arg0": value}), value & 0xf0 == 0x30, hex(value))
 
+    def test_the_policy_for_crosvm_lists_every_call_once(self):
+        folder = Path(LINT).parent
+        text = (folder.parent / "dist/crosvm/gpu_render_server.policy").read_text()
+        lines = [line for line in text.splitlines() if line and line[0] != "#"]
+        self.assertTrue(all(line.endswith(": 1") for line in lines))
+        names = [line[:-3] for line in lines]
+        self.assertEqual(len(set(names)), len(names), "text mode refuses a call that comes twice")
+        # Processes and links are refused softly to drivers that try; a trap there is no worse.
+        soft = {"fork", "vfork", "mknod", "mknodat", "symlink"}
+        for policy in folder.glob("worker.*.policy"):
+            if policy.name not in ("worker.stage1.policy", "worker.sanitizer.policy"):
+                for name in self.export_names(policy):
+                    self.assertIn(name, soft.union(names), policy.name)
+
+    @staticmethod
+    def export_names(policy):
+        for line in policy.read_text().splitlines():
+            name = line.partition(": ")[0]
+            if ": " in line and line[0] not in "#@" and name not in ("broker", "ioctl-nr"):
+                yield name
+
     def test_ioctls_of_every_overlay(self):
         folder = Path(LINT).parent
         for policy in folder.glob("worker.*.policy"):

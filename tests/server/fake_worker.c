@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
@@ -31,8 +32,9 @@ struct fake {
     _Atomic uint32_t *words;
     uint32_t n_words;
     int event_fd;
-    bool hold_fences; /* FAKE_HOLD_FENCES: none is ever done */
-    int ring_fd;      /* memory of the newest blob, kept for FAKE_RING */
+    bool hold_fences;         /* FAKE_HOLD_FENCES: none is ever done */
+    int ring_fd;              /* memory of the newest blob, kept for FAKE_RING and FAKE_STAMP */
+    _Atomic uint64_t *stamps; /* FAKE_STAMP; NULL: not asked for */
 };
 
 static int say_ready(int listener, uint32_t layers)
@@ -77,6 +79,26 @@ static void tell_ring(struct fake *f, uint32_t status_offset)
     (void)seqpacket_send(WORKER_FD_CONTROL, &m, sizeof(m), &f->ring_fd, 1);
 }
 
+static void stamp(struct fake *f, int place)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    atomic_store(&f->stamps[place], (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec);
+}
+
+static void start_stamps(struct fake *f)
+{
+    void *map;
+
+    if (!f->stamps && map_shared(f->ring_fd, 2 * sizeof(uint64_t), &map) == 0) {
+        f->stamps = map;
+    }
+    if (f->stamps) {
+        stamp(f, 0);
+    }
+}
+
 static void run(struct fake *f, const uint32_t *words, size_t n)
 {
     for (size_t i = 0; i + 1 < n; i += 2) {
@@ -98,6 +120,9 @@ static void run(struct fake *f, const uint32_t *words, size_t n)
             break;
         case FAKE_RING:
             tell_ring(f, words[i + 1]);
+            break;
+        case FAKE_STAMP:
+            start_stamps(f);
             break;
         case FAKE_STOP:
             (void)poll(NULL, 0, -1);
@@ -160,6 +185,9 @@ static void retire(struct fake *f, const struct ctx_submit_fence *m)
 
     if (f->hold_fences || m->ring_idx >= f->n_words) {
         return;
+    }
+    if (f->stamps) {
+        stamp(f, 1);
     }
     atomic_store(&f->words[m->ring_idx], m->seqno);
     (void)!write(f->event_fd, &one, sizeof(one));

@@ -13,6 +13,8 @@ enum fake_command {
     FAKE_RING,        /* a ring in the newest blob; argument: offset of the status word */
     FAKE_STOP,        /* never reads its socket again */
     FAKE_SAY,         /* a log line with the number */
+    FAKE_STAMP,       /* from here on: CLOCK_MONOTONIC ns of this command, and of each fence that is
+                         done, as the first two u64 of the newest blob */
 };
 
 /* Ids of "memory" that a blob is made of; 0 and others: a memfd. */

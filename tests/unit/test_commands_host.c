@@ -624,7 +624,8 @@ static void memory_is_exported_once_and_with_its_size(void **state)
     void *p;
 
     assert_int_equal(memory_export(&h->ctx, memory->id, 4096, BLOB_MAPPABLE, &blob), -EINVAL);
-    assert_int_equal(memory_export(&h->ctx, memory->id, 8192 + 65536, BLOB_MAPPABLE, &blob), -EINVAL);
+    assert_int_equal(memory_export(&h->ctx, memory->id, 8192 + 65536, BLOB_MAPPABLE, &blob),
+                     -EINVAL);
     assert_int_equal(memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE | BLOB_CROSS_DEVICE,
                                    &blob),
                      -ENOTSUP);

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 DEADLINE_S = 20
+SANITIZED = os.environ.get("CORDON_SANITIZED") == "1"
 MEMORY = 32 << 20
 GUEST = 0x100000
 USER = 0x7f1200000000
@@ -53,14 +54,19 @@ class Program:
         self.env = env or {}
         self.start()
 
-    def start(self):
-        command = [os.environ["CORDON_VHOST_USER"], "--socket-path", self.path, "--render-server",
-                   os.environ["CORDON_SERVER"], "--log-level=debug"]
+    def command(self):
+        command = [os.environ["CORDON_VHOST_USER"], "--render-server", os.environ["CORDON_SERVER"],
+                   "--log-level=debug"]
+        if SANITIZED:
+            command.append("--sandbox=off")  # the leak check at the end attaches to the process
         if "CORDON_WORKER" in os.environ:
             command += ["--worker", os.environ["CORDON_WORKER"]]
+        return [*command, *self.options]
+
+    def start(self):
         self.earlier = self.text().count("ready for a VMM") if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*command, *self.options], stderr=log,
+            self.process = subprocess.Popen([*self.command(), "--socket-path", self.path], stderr=log,
                                             env={**os.environ, **self.env})
         wait_for(lambda: self.text().count("ready for a VMM") > self.earlier
                  or self.process.poll() is not None)
@@ -196,7 +202,7 @@ class Queue:
 
 
 class FrontEnd:
-    def __init__(self, program, protocol=PROTOCOL, features=None, start=True):
+    def __init__(self, program, protocol=PROTOCOL, features=None, start=True, sock=None):
         self.program = program
         self.fd = os.memfd_create("guest")
         os.ftruncate(self.fd, MEMORY)
@@ -207,9 +213,11 @@ class FrontEnd:
         self.channel = None
         self.window = {}
         self.answer_maps = True
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = sock
+        if not sock:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.connect(program.path)
         self.sock.settimeout(DEADLINE_S)
-        self.sock.connect(program.path)
         if start:
             self.negotiate(features)
             self.set_memory()

@@ -3,8 +3,8 @@
  * through. Each limit has a default that no application known to us meets, and a log line when it
  * is met. What one worker may hold is told to it and set as its rlimits: jail.h, worker/limits.h.
  */
-#ifndef CORDON_SERVER_RENDER_LIMITS_H
-#define CORDON_SERVER_RENDER_LIMITS_H
+#ifndef CORDON_SERVER_RENDER_QUOTA_H
+#define CORDON_SERVER_RENDER_QUOTA_H
 
 #include <stdbool.h>
 #include <stddef.h>

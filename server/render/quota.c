@@ -1,4 +1,4 @@
-#include "server/render/limits.h"
+#include "server/render/quota.h"
 
 #include <errno.h>
 #include <inttypes.h>

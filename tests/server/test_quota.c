@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/render/limits.h"
+#include "server/render/quota.h"
 #include "tests/harness.h"
 
 static char why[256];
