@@ -23,6 +23,7 @@
 #include "wire/commands.h"
 #include "wire/mesa.h"
 #include "wire/objects.h"
+#include "worker/budget.h"
 #include "worker/context.h"
 #include "worker/device.h"
 #include "worker/image.h"
@@ -420,6 +421,7 @@ static void *map_blob(struct host *h, struct object *memory, uint64_t size)
     void *p;
 
     assert_int_equal(memory_export(&h->ctx, memory->id, size, BLOB_MAPPABLE, &blob), 0);
+    charge_unref(blob.charge); /* no resource is made of it */
     assert_int_equal(blob.fd_type, RESOURCE_SHM);
     assert_int_equal(blob.map_info, MAP_INFO_CACHED);
     assert_int_equal(fd_size(blob.fd, &there), 0);
@@ -680,6 +682,7 @@ static void exported_memory_can_come_back_as_a_resource(void **state)
 
     assert_int_equal(memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE, &blob), 0);
     assert_int_equal(resources_import(&h->ctx.resources, 5, RESOURCE_SHM, blob.fd, 8192, true), 0);
+    resources_keep_charge(&h->ctx.resources, 5, blob.charge);
     cmd_vkGetMemoryResourcePropertiesMESA(command(h), &c);
     assert_int_equal(c.ret, VK_SUCCESS);
     assert_int_equal(properties.memoryTypeBits, h->dev->backings.host_pointer_types);
