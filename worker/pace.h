@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 struct pace_rules {
-    uint32_t look_ns;        /* look again at once until this much time has passed, ... */
-    uint32_t most_look_ns;   /* ... or up to this much if the work has been coming that soon, ... */
-    uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
+    uint32_t look_ns;      /* look again at once until this much time has passed, ... */
+    uint32_t most_look_ns; /* ... or, yielding, up to this much if work has been coming so soon; */
+    uint32_t yield_ns;     /* ... then, giving the processor away each time, until this much, */
     uint32_t first_sleep_ns; /* then sleep this long at least, ... */
     uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
     uint32_t last_sleep_ns;  /* ... but no longer than this */
