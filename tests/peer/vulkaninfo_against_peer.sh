@@ -20,7 +20,7 @@ ours=
 
 end()
 {
-    if [ -L "$scratch/peer.sock" ]; then
+    if [ -e "$scratch/peer.sock.pid" ]; then
         "$top/scripts/peer-root" stop "$scratch/peer.sock" || true
     fi
     if [ "$ours" ]; then
