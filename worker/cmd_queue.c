@@ -74,6 +74,7 @@ void cmd_vkQueueSubmit(struct decoder *d, struct wire_vkQueueSubmit *c)
                                    &done))) {
         return;
     }
+    q->fenced = false;
     c->ret = q->vk->QueueSubmit(q->handle, c->submitCount, c->pSubmits, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
@@ -105,6 +106,7 @@ void cmd_vkQueueSubmit2(struct decoder *d, struct wire_vkQueueSubmit2 *c)
                                     consume, &done))) {
         return;
     }
+    q->fenced = false;
     c->ret = q->vk->QueueSubmit2(q->handle, c->submitCount, c->pSubmits, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
@@ -133,6 +135,7 @@ void cmd_vkQueueBindSparse(struct decoder *d, struct wire_vkQueueBindSparse *c)
                                           c->bindInfoCount, consume, &done))) {
         return;
     }
+    q->fenced = false;
     c->ret = q->vk->QueueBindSparse(q->handle, c->bindInfoCount, c->pBindInfo, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);

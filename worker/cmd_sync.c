@@ -222,6 +222,7 @@ static VkResult consume_on_queue(struct device *dev, VkSemaphore semaphore)
         return VK_ERROR_INITIALIZATION_FAILED;
     }
     LOCK_SCOPE(&q->lock);
+    q->fenced = false;
     return q->vk->QueueSubmit(q->handle, 1, &submit, VK_NULL_HANDLE);
 }
 

@@ -13,7 +13,8 @@
 #define SLICE_NS 100000000ull
 
 struct pending {
-    VkFence fence; /* VK_NULL_HANDLE: nothing to wait for but its turn */
+    VkFence fence;  /* kept for the next use too; VK_NULL_HANDLE: none yet */
+    bool submitted; /* the fence is with the host; else there is nothing to wait for but its turn */
     uint32_t ring_idx, seqno;
     struct list link; /* fence_waiter::pending or spare */
 };
@@ -49,14 +50,14 @@ struct queue *queue_create(struct device *dev, VkQueue handle, uint32_t family, 
 }
 
 /* Waits for one fence. False: the waiter is to stop. */
-static bool wait_fence(struct queue *q, struct fence_waiter *w, VkFence fence)
+static bool wait_fence(struct queue *q, struct fence_waiter *w, const struct pending *p)
 {
     for (;;) {
         VkResult result = VK_SUCCESS;
 
         /* Any error but a timeout, device lost above all, means that waiting longer is no use. */
-        if (fence) {
-            result = q->vk->WaitForFences(q->device_handle, 1, &fence, VK_TRUE, SLICE_NS);
+        if (p->submitted) {
+            result = q->vk->WaitForFences(q->device_handle, 1, &p->fence, VK_TRUE, SLICE_NS);
         }
         if (result != VK_TIMEOUT) {
             if (result != VK_SUCCESS) {
@@ -74,10 +75,11 @@ static bool wait_fence(struct queue *q, struct fence_waiter *w, VkFence fence)
 /* Back to the spare ones, reset; a fence that cannot be reset is given up. */
 static void recycle(struct queue *q, struct fence_waiter *w, struct pending *p)
 {
-    if (p->fence && q->vk->ResetFences(q->device_handle, 1, &p->fence) != VK_SUCCESS) {
+    if (p->submitted && q->vk->ResetFences(q->device_handle, 1, &p->fence) != VK_SUCCESS) {
         q->vk->DestroyFence(q->device_handle, p->fence, NULL);
         p->fence = VK_NULL_HANDLE;
     }
+    p->submitted = false;
     LOCK_SCOPE(&w->lock);
     list_append(&w->spare, &p->link);
 }
@@ -108,7 +110,7 @@ static struct pending *take_done(struct queue *q, struct fence_waiter *w, struct
         list_remove(&p->link);
         next = first_pending(w);
     }
-    if (next && next->fence &&
+    if (next && next->submitted &&
         q->vk->GetFenceStatus(q->device_handle, next->fence) == VK_NOT_READY) {
         return NULL;
     }
@@ -121,7 +123,7 @@ static void *waiter_thread(void *arg)
     struct fence_waiter *w = q->waiter;
     struct pending *p;
 
-    while ((p = next_pending(w)) && wait_fence(q, w, p->fence)) {
+    while ((p = next_pending(w)) && wait_fence(q, w, p)) {
         uint32_t ring_idx, seqno;
         struct pending *next;
 
@@ -190,12 +192,31 @@ static struct pending *take_spare(struct fence_waiter *w)
     return p;
 }
 
-int queue_submit_fence(struct queue *q, uint32_t ring_idx, uint32_t seqno)
+/* Sends p's fence behind all that was submitted; does without where that is the last one's place. */
+static VkResult submit_fence(struct queue *q, struct pending *p)
 {
     const VkFenceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
+    VkResult result = VK_SUCCESS;
+    LOCK_SCOPE(&q->lock);
+
+    if (q->fenced) {
+        return VK_SUCCESS;
+    }
+    if (!p->fence) {
+        result = q->vk->CreateFence(q->device_handle, &info, NULL, &p->fence);
+    }
+    if (result == VK_SUCCESS) {
+        result = q->vk->QueueSubmit(q->handle, 0, NULL, p->fence);
+    }
+    q->fenced = p->submitted = result == VK_SUCCESS;
+    return result;
+}
+
+int queue_submit_fence(struct queue *q, uint32_t ring_idx, uint32_t seqno)
+{
     struct fence_waiter *w;
     struct pending *p;
-    VkResult result = VK_SUCCESS;
+    VkResult result;
 
     if (!q->waiter) {
         int r = waiter_start(q);
@@ -211,13 +232,7 @@ int queue_submit_fence(struct queue *q, uint32_t ring_idx, uint32_t seqno)
     }
     p->ring_idx = ring_idx;
     p->seqno = seqno;
-    if (!p->fence) {
-        result = q->vk->CreateFence(q->device_handle, &info, NULL, &p->fence);
-    }
-    if (result == VK_SUCCESS) {
-        LOCK_SCOPE(&q->lock);
-        result = q->vk->QueueSubmit(q->handle, 0, NULL, p->fence);
-    }
+    result = submit_fence(q, p);
     if (result != VK_SUCCESS) {
         device_note_failure(q->device, result);
         log_debug("queue %u.%u: fence %u of timeline %u is not waited for: VkResult %d", q->family,

@@ -31,6 +31,7 @@ struct queue {
 
     bool fetched;                /* by vkGetDeviceQueue2, once; under lock */
     pthread_mutex_t lock;        /* host access to the queue: every submission takes it */
+    bool fenced;                 /* nothing was submitted behind our last fence; under lock */
     struct fence_waiter *waiter; /* context thread; made with the first virtqueue fence */
     struct list link;            /* device::queues */
 };
@@ -44,8 +45,9 @@ void queue_stop(struct queue *q);
 /* Frees it; queue_stop() first. NULL is fine. */
 struct queue *queue_destroy(struct queue *q);
 
-/* Context thread. Submits an empty batch with a fence; the queue's waiter retires
- * (ring_idx, seqno) in order once it is signalled. A submission that fails, device lost above
+/* Context thread. Submits an empty batch with a fence, unless nothing came behind the last one: then
+ * that one tells for both. The queue's waiter retires (ring_idx, seqno) in order once it is
+ * signalled. A submission that fails, device lost above
  * all, retires behind those before it. 0 or a negative errno: nothing will retire it. */
 int queue_submit_fence(struct queue *q, uint32_t ring_idx, uint32_t seqno);
 

@@ -197,11 +197,44 @@ static bool word_reaches(struct bench *b, uint32_t i, uint32_t value)
     return false;
 }
 
+/* What the guest submits between two fences. */
+static void guest_submits(struct bench *b)
+{
+    LOCK_SCOPE(&b->q->lock);
+
+    b->q->fenced = false;
+}
+
+static void fences_without_work_between_share_a_submission(void **state)
+{
+    struct bench *b = *state;
+
+    for (uint32_t i = 1; i <= 50; i++) {
+        assert_int_equal(queue_submit_fence(b->q, 4, i), 0);
+    }
+    assert_int_equal(submitted, 1);
+    usleep(20000);
+    assert_int_equal(word(b, 4), 0);
+    finish(1);
+    assert_true(word_reaches(b, 4, 50));
+    /* All is done and nothing came since: told at once, with no submission. */
+    assert_int_equal(queue_submit_fence(b->q, 4, 51), 0);
+    assert_true(word_reaches(b, 4, 51));
+    guest_submits(b);
+    assert_int_equal(queue_submit_fence(b->q, 4, 52), 0);
+    assert_int_equal(submitted, 2);
+    usleep(20000);
+    assert_int_equal(word(b, 4), 51);
+    finish(2);
+    assert_true(word_reaches(b, 4, 52));
+}
+
 static void fences_retire_when_they_are_signalled(void **state)
 {
     struct bench *b = *state;
 
     for (uint32_t i = 1; i <= 5; i++) {
+        guest_submits(b);
         assert_int_equal(queue_submit_fence(b->q, 3, 100 + i), 0);
     }
     usleep(20000);
@@ -219,6 +252,7 @@ static void fences_are_used_again(void **state)
     struct bench *b = *state;
 
     for (uint32_t i = 1; i <= 200; i++) {
+        guest_submits(b);
         assert_int_equal(queue_submit_fence(b->q, 1, i), 0);
         finish(i);
         assert_true(word_reaches(b, 1, i));
@@ -236,6 +270,7 @@ static void a_lost_device_retires_behind_what_came_before(void **state)
         lost = true;
         pthread_cond_broadcast(&fake_moved);
     }
+    guest_submits(b);
     assert_int_equal(queue_submit_fence(b->q, 1, 2), 0);
     assert_true(word_reaches(b, 1, 2));
     assert_int_equal(b->page.devices_lost, 1); /* once, however many calls say so */
@@ -246,6 +281,7 @@ static void stopping_retires_what_is_left(void **state)
     struct bench *b = *state;
 
     for (uint32_t i = 1; i <= 3; i++) {
+        guest_submits(b);
         assert_int_equal(queue_submit_fence(b->q, 2, i), 0);
     }
     queue_stop(b->q); /* none of them is signalled */
@@ -259,6 +295,7 @@ static void two_timelines_may_share_a_queues_thread(void **state)
     struct bench *b = *state;
 
     for (uint32_t i = 1; i <= 6; i++) {
+        guest_submits(b);
         assert_int_equal(queue_submit_fence(b->q, 1 + i % 2, i), 0);
     }
     finish(6);
@@ -270,8 +307,11 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(fences_retire_when_they_are_signalled),         CASE(fences_are_used_again),
-        CASE(a_lost_device_retires_behind_what_came_before), CASE(stopping_retires_what_is_left),
+        CASE(fences_without_work_between_share_a_submission),
+        CASE(fences_retire_when_they_are_signalled),
+        CASE(fences_are_used_again),
+        CASE(a_lost_device_retires_behind_what_came_before),
+        CASE(stopping_retires_what_is_left),
         CASE(two_timelines_may_share_a_queues_thread),
     };
 
