@@ -13,7 +13,7 @@ helpers=$!
 trap 'kill $helpers; wait' EXIT
 # A device of its own that QEMU connects to.
 if [ -e /run/cordon/device ]; then
-    # shellcheck disable=SC2046  # words of a command line
+    # shellcheck disable=SC2046,SC2091  # the words of a command line, to be run
     $(cat /run/cordon/device) &
     helpers="$helpers $!"
     for _ in $(seq 100); do
