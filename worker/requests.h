@@ -21,7 +21,7 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
  * to wake, if a ring still makes it wait). NULL is fine; returns NULL. */
 struct requests *requests_destroy(struct requests *q);
 
-/* Main thread: reads and queues everything that is there. 0: nothing more for now; -ECONNRESET:
+/* Main thread: reads and queues everything that is there. 0: nothing is left to read; -ECONNRESET:
  * the VMM has closed it; -EPROTO: the context has ended (context_fatal was called). */
 int requests_read(struct requests *q);
 

@@ -81,7 +81,7 @@ static int handle_message(struct ghost *g, const union ctx_request *req, size_t 
     return handle_request(g, req, fds);
 }
 
-/* 0: no more for now; 1: more may be there; -ECONNRESET: the end; or why it cannot go on. */
+/* 0: nothing is left to read; 1: more may be there; -ECONNRESET: the end; or why it cannot go on. */
 static int drain(struct ghost *g)
 {
     for (int i = 0; i < GHOST_BATCH; i++) {
