@@ -1,8 +1,11 @@
 #include "worker/backing.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "ipc/base.h"
+#include "ipc/log.h"
 #include "worker/chain.h"
 #include "worker/device.h"
 
@@ -101,6 +104,28 @@ static bool exports(const VkExternalMemoryProperties *word, VkExternalMemoryHand
            (word->compatibleHandleTypes & type);
 }
 
+/* What a person asks first when mapped memory is slow or missing. */
+static void say_backings(const struct physical *p, const struct backings *b)
+{
+    char text[160];
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (enum backing_kind kind = BACKING_PLAIN; kind < BACKING_KINDS; kind++) {
+        if (b->types[kind]) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%stypes 0x%x %s",
+                                     used ? ", " : "", b->types[kind], backing_of(kind)->name);
+            assert(used < sizeof(text));
+        }
+    }
+    log_info("memory of %s: %s", p->properties.deviceName, text);
+    if (b->types[BACKING_OPAQUE_FD]) {
+        log_warn("%s: memory of types 0x%x can leave only as opaque descriptors, which a VMM maps "
+                 "with Vulkan in its own process or not at all: vtest and vhost-user cannot",
+                 p->properties.deviceName, b->types[BACKING_OPAQUE_FD]);
+    }
+}
+
 void backings_probe(struct device *dev)
 {
     const struct physical *p = dev->physical;
@@ -135,6 +160,7 @@ void backings_probe(struct device *dev)
         b->types[kind] |= 1u << i;
     }
     b->kind = backings_main_kind(b);
+    say_backings(p, b);
 }
 
 int backing_export_handle(struct memory *m, VkExternalMemoryHandleTypeFlagBits type, int *ret_fd)
