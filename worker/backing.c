@@ -130,6 +130,7 @@ static void say_backings(const struct physical *p, const struct backings *b)
 void backings_probe(struct device *dev)
 {
     const struct physical *p = dev->physical;
+    const bool cpu = p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     struct backings *b = &dev->backings;
     VkExternalMemoryProperties dma_buf = { 0 }, opaque = { 0 };
 
@@ -145,7 +146,11 @@ void backings_probe(struct device *dev)
                                 (dma_buf.compatibleHandleTypes & handle_types[BACKING_OPAQUE_FD]) &&
                                 (opaque.compatibleHandleTypes & handle_types[BACKING_DMA_BUF]);
     }
-    b->host_pointer_types = backing_host_pointer_types(dev);
+    /* Only where it would be chosen: what imports pages into a GPU is a call of the kernel's driver
+     * with a bad history, which the policies of drivers that export dma-bufs leave out. */
+    if (cpu || !b->dma_buf) {
+        b->host_pointer_types = backing_host_pointer_types(dev);
+    }
 
     for (uint32_t i = 0; i < p->memory.memoryTypeCount; i++) {
         const struct backing_facts facts = {
@@ -153,7 +158,7 @@ void backings_probe(struct device *dev)
             .can = { [BACKING_HOST_POINTER] = b->host_pointer_types & (1u << i),
                      [BACKING_DMA_BUF] = b->dma_buf,
                      [BACKING_OPAQUE_FD] = b->opaque_fd },
-            .cpu = p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU,
+            .cpu = cpu,
         };
         const enum backing_kind kind = backing_choose(&facts);
 
