@@ -28,6 +28,7 @@
 
 static long target; /* a process id, as the host counts */
 static int context_socket;
+static struct worker_record *own_record;
 
 /* Attempts return >= 0 when they got what they wanted, else -1 with errno. */
 #define ATTEMPT(name) static long name(void)
@@ -357,6 +358,13 @@ ATTEMPT(many_threads)
     return 0;
 }
 
+/* What the record page says of lost devices is the worker's word: the worst one. */
+ATTEMPT(lose_devices)
+{
+    atomic_store(&own_record->devices_lost, target < 0 ? UINT64_MAX : (uint64_t)target);
+    return 0;
+}
+
 static void *spinner(void *arg)
 {
     for (volatile uint64_t i = 0;; i++) {
@@ -430,16 +438,19 @@ static const struct {
     { "foreign-ioctl", foreign_ioctl },
     { "eat-memory", eat_memory },
     { "many-threads", many_threads },
+    { "lose-devices", lose_devices },
     { "spin", spin },
 };
 
-__attribute__((visibility("default"))) const char *attack(const char *order, int context_fd)
+__attribute__((visibility("default"))) const char *attack(const char *order, int context_fd,
+                                                          struct worker_record *record)
 {
     static char outcome[64];
     size_t len = strcspn(order, " ");
 
     target = strtol(order + len, NULL, 10);
     context_socket = context_fd;
+    own_record = record;
     for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
         long r;
 

@@ -7,8 +7,10 @@
 
 /* `order`: "NAME NUMBER" of what to try and on whom, for example "ptrace 4711". Returns "refused
  * ERRNO", "ESCAPED", or NULL if it knows no such attempt. What is killed does not return. */
-typedef const char *(*attack_fn)(const char *order, int context_fd);
+struct worker_record;
 
-const char *attack(const char *order, int context_fd);
+typedef const char *(*attack_fn)(const char *order, int context_fd, struct worker_record *record);
+
+const char *attack(const char *order, int context_fd, struct worker_record *record);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * Makes of the worker's own objects one that loads a library of the test before it seals itself,
- * and runs it on a thread once it serves a context. The linker puts these functions before two of
+ * and runs it on a thread once it serves a context. The linker puts these functions before three of
  * the worker's (--wrap); the worker that is installed has neither.
  */
 #include <dlfcn.h>
@@ -14,6 +14,7 @@
 #include "ipc/worker_wire.h"
 #include "tests/escape/attack.h"
 #include "worker/control.h"
+#include "worker/recorder.h"
 #include "worker/vulkan.h"
 
 int __real_vulkan_open(struct vulkan *v, const char *policy, char *why, size_t why_size);
@@ -21,7 +22,11 @@ int __wrap_vulkan_open(struct vulkan *v, const char *policy, char *why, size_t w
 int __real_control_receive_context(int control_fd, struct worker_context *ret, int *ret_fd);
 int __wrap_control_receive_context(int control_fd, struct worker_context *ret, int *ret_fd);
 
+int __real_recorder_init(struct recorder *r, int fd);
+int __wrap_recorder_init(struct recorder *r, int fd);
+
 static attack_fn run;
+static struct worker_record *record;
 static struct {
     char order[32];
     int context_fd;
@@ -50,12 +55,20 @@ static void load_attack(void)
 
 static void *attack_thread(void *arg)
 {
-    const char *outcome = run(task.order, task.context_fd);
+    const char *outcome = run(task.order, task.context_fd, record);
 
     if (outcome) {
         log_warn("attack %s: %s", task.order, outcome);
     }
     return arg;
+}
+
+int __wrap_recorder_init(struct recorder *r, int fd)
+{
+    int result = __real_recorder_init(r, fd);
+
+    record = r->page;
+    return result;
 }
 
 int __wrap_vulkan_open(struct vulkan *v, const char *policy, char *why, size_t why_size)
