@@ -228,13 +228,22 @@ static void run_import_resource(struct context *ctx, struct request *r)
 static void run_destroy_resource(struct context *ctx, const struct request *r)
 {
     uint32_t id = r->destroy_resource.res_id;
+    struct resource *resource = resources_get(&ctx->resources, id);
+    uint32_t n;
 
-    if (rings_use_resource(ctx, id)) {
-        context_fatal(ctx, "resource %u is destroyed while a ring lives in it", id);
+    /* Unknown ids are ordinary: old VMMs tell every context of every resource. */
+    if (!resource) {
         return;
     }
-    /* Unknown ids are ordinary: old VMMs tell every context of every resource. */
+    /* So a guest process ends that was killed: its kernel takes its memory away piece by piece,
+     * rings included, and ends the context after that. */
+    n = rings_orphan(ctx, resource);
+    if (n > 0) {
+        log_info("%u %s in resource %u, which is destroyed: stopped", n, n > 1 ? "rings" : "ring",
+                 id);
+    }
     (void)resources_remove(&ctx->resources, id);
+    resource_unref(resource);
 }
 
 static void run_submit_cmd(struct context *ctx, const struct request *r)
