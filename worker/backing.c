@@ -118,7 +118,7 @@ static void say_backings(const struct physical *p, const struct backings *b)
             assert(used < sizeof(text));
         }
     }
-    log_info("memory of %s: %s", p->properties.deviceName, text);
+    log_info("memory of %s: %s", p->properties.deviceName, used ? text : "none");
     if (b->types[BACKING_OPAQUE_FD]) {
         log_warn("%s: memory of types 0x%x can leave only as opaque descriptors, which a VMM maps "
                  "with Vulkan in its own process or not at all: vtest and vhost-user cannot",
