@@ -74,7 +74,7 @@ uint64_t jail_clone_flags(const struct jail_plan *plan)
     return flags;
 }
 
-static pid_t clone_child(uint64_t flags, int *pidfd)
+static pid_t clone_child(uint64_t flags, int cgroup_fd, int *pidfd)
 {
     struct clone_args args = {
         .flags = flags | (pidfd ? CLONE_PIDFD : 0),
@@ -82,12 +82,17 @@ static pid_t clone_child(uint64_t flags, int *pidfd)
         .exit_signal = SIGCHLD,
     };
 
+    if (cgroup_fd >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (uint64_t)cgroup_fd;
+    }
+
     return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
-static int try_clone(uint64_t flags)
+static int try_clone(uint64_t flags, int cgroup_fd)
 {
-    pid_t pid = clone_child(flags, NULL);
+    pid_t pid = clone_child(flags, cgroup_fd, NULL);
 
     if (pid == 0) {
         _exit(0);
@@ -106,9 +111,19 @@ static int clone_failed(const struct jail_plan *plan, struct sandbox_failure *fa
     uint64_t user = plan->layers & SANDBOX_USERNS ? CLONE_NEWUSER : 0;
     int error = errno;
 
+    if (plan->cgroup_fd >= 0) {
+        int r = try_clone(0, plan->cgroup_fd);
+
+        if (r < 0) {
+            errno = -r;
+            (void)failed(failure, 0, "clone3(CLONE_INTO_CGROUP)");
+            failure->exit_code = SANDBOX_EXIT_CGROUP;
+            return r;
+        }
+    }
     for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
         if (plan->layers & namespaces[i].layer) {
-            int r = try_clone(namespaces[i].flag | user);
+            int r = try_clone(namespaces[i].flag | user, -1);
 
             if (r < 0) {
                 errno = -r;
@@ -591,7 +606,7 @@ int jail_spawn(const struct jail_plan *plan, char *const *argv, const char *cons
     }
     ours = pair[0];
     theirs = pair[1];
-    pid = clone_child(jail_clone_flags(plan), &pidfd);
+    pid = clone_child(jail_clone_flags(plan), plan->cgroup_fd, &pidfd);
     if (pid < 0) {
         return clone_failed(plan, ret_failure);
     }

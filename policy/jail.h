@@ -58,7 +58,8 @@ struct jail_plan {
     /* Per worker, set by the caller. fds[i] becomes descriptor i; nothing else is open. */
     int fds[JAIL_MAX_FDS];
     unsigned n_fds;
-    int exec_fd; /* the worker's binary; -1: end with status 0 instead of exec (probe) */
+    int exec_fd;   /* the worker's binary; -1: end with status 0 instead of exec (probe) */
+    int cgroup_fd; /* the worker's control group; -1: stay in ours */
 };
 
 struct jail_child {
@@ -69,8 +70,8 @@ struct jail_child {
 
 /* Collects what exists on this host of the paths that a driver needs, the configuration's own
  * paths, and the manifests that VK_DRIVER_FILES or VK_ICD_FILENAMES name with their libraries.
- * A path of the configuration that does not exist, or too many, is an error. exec_fd is -1 and
- * n_fds 0 afterwards. */
+ * A path of the configuration that does not exist, or too many, is an error. exec_fd and
+ * cgroup_fd are -1 and n_fds is 0 afterwards. */
 int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                    const struct policy_program *driver, struct sandbox_failure *ret_failure);
 

@@ -375,6 +375,7 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                     .file_size = UINT64_C(2) << 30 },
         .stage1 = &policy_worker_stage1,
         .exec_fd = -1,
+        .cgroup_fd = -1,
     };
     for (size_t i = 0; i < ARRAY_SIZE(usual) && r == 0; i++) {
         r = add_usual(plan, usual[i].kind, usual[i].path, ret_failure);

@@ -119,7 +119,8 @@ static void say_backings(const struct physical *p, const struct backings *b)
         }
     }
     log_info("memory of %s: %s", p->properties.deviceName, used ? text : "none");
-    if (b->types[BACKING_OPAQUE_FD]) {
+    /* Types of another kind than the main one are kept from buffers and images: no harm there. */
+    if (b->kind == BACKING_OPAQUE_FD) {
         log_warn("%s: memory of types 0x%x can leave only as opaque descriptors, which a VMM maps "
                  "with Vulkan in its own process or not at all: vtest and vhost-user cannot",
                  p->properties.deviceName, b->types[BACKING_OPAQUE_FD]);

@@ -83,8 +83,16 @@ static PFN_vkVoidFunction symbol(void *library, const char *name)
     return fn;
 }
 
+/* Code that a driver's compiler makes at run time may call these, and finds them only in the
+ * process's global scope. Most programs link them; the worker does not need them itself. */
+static const char *const global_libraries[] = { "libm.so.6", "libgcc_s.so.1" };
+
 static int open_loader(struct vulkan *v, const struct why *why)
 {
+    for (size_t i = 0; i < ARRAY_SIZE(global_libraries); i++) {
+        /* Never closed: nobody can tell when compiled code calls them for the last time. */
+        (void)dlopen(global_libraries[i], RTLD_NOW | RTLD_GLOBAL);
+    }
     v->loader = dlopen(LOADER, RTLD_NOW | RTLD_LOCAL);
     if (!v->loader) {
         return fail(why, -ENOENT, "%s; install the Vulkan loader (Debian: libvulkan1)", dlerror());

@@ -272,7 +272,8 @@ static bool prepare_workers(struct server *s)
     read[n] = NULL;
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
     r = spawner_init(&s->spawner, &sandbox, &s->driver, &s->options.limits, worker,
-                     s->options.log_level_name, s->options.validate, environ, &missing, &failure);
+                     s->options.log_level_name, s->options.validate, s->options.cgroup, environ,
+                     &missing, &failure);
     if (r < 0) {
         log_failure(&failure);
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/cgroup.h"
 #include "server/render/registry.h"
 
 #define WINDOW_MS 60000
@@ -39,6 +40,10 @@ static const struct {
     { "contexts", offsetof(struct limits, contexts), false, 1, REGISTRY_MAX },
     { "starts", offsetof(struct limits, starts), false, 0, 1000 },
     { "lost", offsetof(struct limits, lost), false, 0, LIMITS_MAX_LOST },
+    { "ram", offsetof(struct limits, ram), true, UINT64_C(128) << 20, INT64_MAX },
+    { "vm-ram", offsetof(struct limits, vm_ram), true, UINT64_C(128) << 20, INT64_MAX },
+    { "cpu", offsetof(struct limits, cpu), false, 1, 1u << 20 },
+    { "cpu-weight", offsetof(struct limits, cpu_weight), false, 1, 10000 },
 };
 
 /* "12", "4G". */
@@ -103,9 +108,23 @@ static int parse_one(const char *text, size_t len, struct limits *limits, char *
     }
     (void)snprintf(why, why_size,
                    "--limit %.*s: use NAME=NUMBER with memory, vm-memory, heap, blob, objects, "
-                   "files, threads, contexts, starts or lost",
+                   "files, threads, contexts, starts, lost, ram, vm-ram, cpu or cpu-weight",
                    (int)len, text);
     return -EINVAL;
+}
+
+const char *limits_need_cgroup(const struct limits *l, uint32_t controllers)
+{
+    if (l->ram && !(controllers & CGROUP_MEMORY)) {
+        return "ram";
+    }
+    if (l->vm_ram && !(controllers & CGROUP_MEMORY)) {
+        return "vm-ram";
+    }
+    if (l->cpu && !(controllers & CGROUP_CPU)) {
+        return "cpu";
+    }
+    return l->cpu_weight && !(controllers & CGROUP_CPU) ? "cpu-weight" : NULL;
 }
 
 int limits_parse(const char *text, struct limits *limits, char *why, size_t why_size)

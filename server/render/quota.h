@@ -27,9 +27,17 @@ struct limits {
     uint32_t starts;    /* new contexts per second, ten times as many at once; 0: any */
     uint32_t lost;      /* lost devices and killed workers in a minute that refuse the VM for the
                            next; 0: any */
+    /* Counted by the kernel, in control groups; 0: what is reasonable where there are such. */
+    uint64_t ram;        /* of a worker, bytes; 0: any */
+    uint64_t vm_ram;     /* of all workers; 0: seven eighths of what the host has */
+    uint32_t cpu;        /* per cent of one CPU for all workers; 0: any */
+    uint32_t cpu_weight; /* of all workers, where everybody else has 100; 0: 50 */
 };
 
 extern const struct limits limits_default;
+
+/* Has the operator asked for what only control groups can give? The first such limit's name. */
+const char *limits_need_cgroup(const struct limits *limits, uint32_t controllers);
 
 /* "memory=4G,starts=8": sizes take K, M, G or T. -EINVAL with one line in `why`. */
 MUST_USE int limits_parse(const char *text, struct limits *limits, char *why, size_t why_size);

@@ -324,6 +324,9 @@ void app_create_instance(struct app *app)
     const char *extensions[] = { VK_EXT_DEBUG_UTILS_EXTENSION_NAME };
     void *loader = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
 
+    /* What lavapipe compiles calls functions of this, and looks in the global scope alone. */
+    (void)dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL);
+
     if (!loader) {
         skip_process("no libvulkan.so.1");
     }
