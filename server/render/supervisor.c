@@ -256,6 +256,11 @@ static void bury(struct worker *w)
     /* First the guest that waits, then the people who read logs. */
     estate_settle(&w->estate);
     drain_log(w);
+    if (w->has_notify) {
+        log_line(LOG_LEVEL_DEBUG, w->ctx_id,
+                 "worker %u: sealed, it was given %u devices and denied %u opens", w->number,
+                 w->notify.opened, w->notify.denied);
+    }
     s->owner.dead(s->owner.arg, w, &o);
     worker_free(w);
 }
