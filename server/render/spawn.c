@@ -9,9 +9,11 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "ipc/cleanup.h"
 #include "ipc/descriptors.h"
+#include "ipc/log.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
 #include "ipc/worker_wire.h"
@@ -39,6 +41,25 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
     return 0;
 }
 
+/* Those that a worker keeps itself; it has its own for what is 0 here. */
+static void limits_text(const struct limits *l, char *text, size_t size)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } list[] = {
+        { "shm", l->shm },     { "objects", l->objects }, { "blobs", l->blobs },
+        { "rings", l->rings }, { "lost", l->lost },
+    };
+    int n = snprintf(text, size, "CORDON_LIMITS=memory=%" PRIu64, l->memory);
+
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        if (list[i].value) {
+            n += snprintf(text + n, size - (size_t)n, ",%s=%" PRIu64, list[i].name, list[i].value);
+        }
+    }
+}
+
 /* What a worker cannot know by itself: see its --help. */
 static void tell_worker(struct spawner *s, const char *log_level, const struct limits *limits,
                         bool validate)
@@ -47,7 +68,6 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
                        : s->plan.layers & SANDBOX_MDWE     ? "all"
                                                            : "seccomp";
     size_t n = 0;
-    int n_limits;
 
     while (s->env[n]) {
         n++;
@@ -58,17 +78,89 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
     s->env[n++] = s->env_log;
     s->env[n++] = s->env_seal;
     s->env[n++] = s->env_policy;
-    n_limits = snprintf(s->env_limits, sizeof(s->env_limits), "CORDON_LIMITS=memory=%" PRIu64,
-                        limits->memory);
-    if (limits->objects) {
-        (void)snprintf(s->env_limits + n_limits, sizeof(s->env_limits) - (size_t)n_limits,
-                       ",objects=%" PRIu32, limits->objects);
-    }
+    limits_text(limits, s->env_limits, sizeof(s->env_limits));
     s->env[n++] = s->env_limits;
     if (validate) {
         s->env[n++] = "CORDON_VALIDATE=1";
     }
     s->env[n] = NULL;
+}
+
+/* Control groups are used where there are some. What only they can give and the operator has asked
+ * for must be there; the rest has its rlimits and the workers' own accounts. */
+static int set_up_cgroup(struct spawner *s, const struct limits *limits, const char *wanted,
+                         struct sandbox_failure *failure)
+{
+    struct cgroup_limits l = {
+        .memory = limits->ram,
+        .vm_memory = limits->vm_ram,
+        .tasks = limits->threads,
+        .cpu = limits->cpu,
+        .weight = limits->cpu_weight ? limits->cpu_weight : 50,
+    };
+    bool named = wanted[0] == '/';
+    const char *limit;
+    char why[sizeof(failure->what) - 32], what[sizeof(failure->what)];
+    int r = -ENOENT;
+
+    if (!l.vm_memory) {
+        l.vm_memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 8 * 7;
+    }
+    (void)snprintf(why, sizeof(why), "--cgroup=off");
+    if (strcmp(wanted, "off") != 0) {
+        r = cgroup_init(&s->cgroup, named ? wanted : NULL, &l, why, sizeof(why));
+        if (r < 0 && named) {
+            return failed(failure, r, SANDBOX_EXIT_CGROUP, why);
+        }
+    }
+    limit = limits_need_cgroup(limits, r < 0 ? 0 : s->cgroup.controllers);
+    if (limit) {
+        (void)snprintf(what, sizeof(what), "--limit %s: %s", limit,
+                       r < 0 ? why : "no such controller in this cgroup");
+        return failed(failure, r < 0 ? r : -ENOTSUP, SANDBOX_EXIT_CGROUP, what);
+    }
+    if (r < 0) {
+        log_info("no cgroup for workers, rlimits and their own accounts bound them: %s", why);
+    } else {
+        log_info("workers are bounded by cgroups below %s (%s%s%s)", why,
+                 s->cgroup.controllers & CGROUP_MEMORY ? "memory " : "",
+                 s->cgroup.controllers & CGROUP_PIDS ? "pids " : "",
+                 s->cgroup.controllers & CGROUP_CPU ? "cpu" : "");
+    }
+    return 0;
+}
+
+static int make_cgroup(struct spawner *s, uint32_t number, struct sandbox_failure *failure)
+{
+    int r;
+
+    s->plan.cgroup_fd = -1;
+    if (s->cgroup.fd < 0) {
+        return 0;
+    }
+    r = cgroup_make(&s->cgroup, number, &s->plan.cgroup_fd);
+    return r < 0 ? failed(failure, r, SANDBOX_EXIT_CGROUP, "a new cgroup for the worker") : 0;
+}
+
+void spawn_remove_cgroup(struct spawner *s, uint32_t number)
+{
+    if (s->cgroup.fd >= 0) {
+        cgroup_remove(&s->cgroup, number);
+    }
+}
+
+/* In a group like a worker's, which is number 0. */
+static int probe(struct spawner *s, const struct sandbox_config *config, uint32_t *ret_missing,
+                 struct sandbox_failure *failure)
+{
+    int r = make_cgroup(s, 0, failure);
+
+    if (r == 0) {
+        r = jail_probe(&s->plan, config, ret_missing, failure);
+        close_fd(&s->plan.cgroup_fd);
+        spawn_remove_cgroup(s, 0);
+    }
+    return r;
 }
 
 /* Confined by us. */
@@ -92,15 +184,24 @@ static int prepare_exec(struct spawner *s, const struct spawner_config *config,
         .data = policy_profile.unlimited_data ? RLIM_INFINITY : limits->heap,
         .file_size = limits->blob,
     };
-    return jail_probe(&s->plan, &config->sandbox, ret_missing, ret_failure);
+    r = set_up_cgroup(s, limits, config->cgroup, ret_failure);
+    return r < 0 ? r : probe(s, &config->sandbox, ret_missing, ret_failure);
 }
 
 /* Of our layers only the one that takes nobody's leave. */
 static int prepare_fork(struct spawner *s, const struct spawner_config *config,
                         struct sandbox_failure *ret_failure)
 {
-    int r = forked_init(&s->forked, config->loop);
+    const char *limit = limits_need_cgroup(config->limits, 0);
+    char what[sizeof(ret_failure->what)];
+    int r;
 
+    if (limit || config->cgroup[0] == '/') {
+        (void)snprintf(what, sizeof(what), "%s%s: no cgroup can be made inside this jail",
+                       limit ? "--limit " : "--cgroup", limit ? limit : "");
+        return failed(ret_failure, -ENOTSUP, SANDBOX_EXIT_CGROUP, what);
+    }
+    r = forked_init(&s->forked, config->loop);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_EXEC, "signalfd(SIGCHLD)");
     }
@@ -115,7 +216,9 @@ int spawner_init(struct spawner *s, const struct spawner_config *config, uint32_
 {
     int r;
 
-    *s = (struct spawner){ .driver = config->driver, .worker_fd = -1, .null_fd = -1 };
+    *s = (struct spawner)SPAWNER_NONE;
+    s->driver = config->driver;
+    s->limits = config->limits;
     r = config->worker_path ? prepare_exec(s, config, ret_missing, ret_failure)
                             : prepare_fork(s, config, ret_failure);
     if (r < 0) {
@@ -125,7 +228,7 @@ int spawner_init(struct spawner *s, const struct spawner_config *config, uint32_
     if (s->null_fd < 0) {
         return failed(ret_failure, s->null_fd, SANDBOX_EXIT_FDS, "open(/dev/null)");
     }
-    jail_environment(config->environment, s->env);
+    jail_environment(s->plan.layers, config->environment, s->env);
     tell_worker(s, config->log_level, config->limits, config->validate);
     return 0;
 }
@@ -134,6 +237,9 @@ void spawner_fini(struct spawner *s)
 {
     if (s->forks) {
         forked_fini(&s->forked);
+    }
+    if (s->cgroup.fd >= 0) {
+        cgroup_fini(&s->cgroup);
     }
     close_fd(&s->worker_fd);
     close_fd(&s->null_fd);
@@ -200,10 +306,18 @@ static int start_exec(struct spawner *s, const int *fds, char *const *argv, stru
     s->plan.exec_fd = s->worker_fd;
     s->plan.n_fds = WORKER_FD_COUNT;
     memcpy(s->plan.fds, fds, WORKER_FD_COUNT * sizeof(*fds));
-    r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
+    r = make_cgroup(s, ++s->n_started, ret_failure);
     if (r < 0) {
         return r;
     }
+    r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
+    if (r < 0) {
+        close_fd(&s->plan.cgroup_fd);
+        spawn_remove_cgroup(s, s->n_started);
+        return r;
+    }
+    ret->cgroup_fd = take_fd(&s->plan.cgroup_fd);
+    ret->number = s->n_started;
     ret->pid = child.pid;
     ret->death_fd = child.pidfd;
     ret->status_fd = child.status_fd;
@@ -220,7 +334,10 @@ static int start_fork(struct spawner *s, const int *fds, char *const *argv, stru
         .argv = argv,
         .env = s->env,
     };
-    int r = forked_start(&s->forked, &start, &ret->pid, &ret->death_fd, &ret->status_fd);
+    int r;
+
+    ret->cgroup_fd = -1;
+    r = forked_start(&s->forked, &start, &ret->pid, &ret->death_fd, &ret->status_fd);
 
     return r < 0 ? failed(ret_failure, r, SANDBOX_EXIT_EXEC, "fork") : 0;
 }

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "ipc/base.h"
+#include "policy/cgroup.h"
 #include "policy/jail.h"
 #include "policy/sandbox.h"
 #include "server/render/forked.h"
@@ -27,9 +28,12 @@ struct worker_record;
 /* Made once per server. */
 struct spawner {
     const struct driver_choice *driver;
+    const struct limits *limits;
     struct jail_plan plan;
     const char *env[JAIL_MAX_ENV + 8]; /* and what we tell our worker: spawn.c */
-    char env_log[32], env_seal[32], env_policy[48], env_limits[96];
+    char env_log[32], env_seal[32], env_policy[48], env_limits[192];
+    struct cgroup cgroup; /* with fd -1: there is none for us */
+    uint32_t n_started;
     int worker_fd; /* the worker's program, opened at start */
     int null_fd;
     /* Workers are forked. */
@@ -46,6 +50,8 @@ struct spawned {
     int control_fd;                     /* our end; worker_wire.h */
     int log_fd;                         /* read end, non-blocking */
     const struct worker_record *record; /* mapped read-only; spawn_unmap_record */
+    int cgroup_fd;                      /* its control group, -1: none */
+    uint32_t number;                    /* of that group; spawn_remove_cgroup */
 };
 
 struct spawner_config {
@@ -56,14 +62,15 @@ struct spawner_config {
     const char *library;     /* the worker as a shared object, then; borrowed */
     const char *log_level;
     bool validate;            /* workers load the validation layer */
+    const char *cgroup;       /* as --cgroup says */
     char *const *environment; /* what may be passed through comes from there, borrowed */
     struct loop *loop;
 };
 
 /* Before spawner_init, and when that was never called: starts nothing. */
-#define SPAWNER_NONE                   \
-    {                                  \
-        .worker_fd = -1, .null_fd = -1 \
+#define SPAWNER_NONE                                                          \
+    {                                                                         \
+        .cgroup = { .fd = -1, .base_fd = -1 }, .worker_fd = -1, .null_fd = -1 \
     }
 
 /* Opens what workers need, and tries the jail once, so that what this host lacks is known now.
@@ -82,6 +89,8 @@ void spawn_kill(const struct spawner *s, pid_t pid, int death_fd);
 
 /* How it ended, once death_fd is readable or after spawn_kill; waits for that. */
 void spawn_reap(struct spawner *s, pid_t pid, int death_fd, siginfo_t *ret);
+/* Its control group, once it is reaped. */
+void spawn_remove_cgroup(struct spawner *s, uint32_t number);
 
 void spawn_unmap_record(const struct worker_record *record);
 
