@@ -60,7 +60,7 @@ struct jail_plan {
     struct jail_path paths[JAIL_MAX_PATHS];
     unsigned n_paths;
     struct jail_limits limits;
-    bool cache; /* JAIL_CACHE is wanted; made with the mounts layer only */
+    bool cache;                          /* JAIL_CACHE is wanted; made with the mounts layer only */
     const struct policy_program *stage1; /* NULL: none */
 
     /* Per worker, set by the caller. fds[i] becomes descriptor i; nothing else is open. */
