@@ -36,7 +36,17 @@ def expectation(cell, uid):
     return root if root and uid == 0 else usual
 
 
+def no_network_here():
+    """A host whose loopback is down: nothing to reach, even without a sandbox."""
+    try:
+        return not int(Path("/sys/class/net/lo/flags").read_text(), 16) & 1
+    except OSError:
+        return False
+
+
 def matches(expected, got):
+    if expected == "escaped" and got == "refused ENETUNREACH":
+        return no_network_here()
     if expected == "any":
         return got.split()[0] != "broken"
     if expected == "contained":
