@@ -222,7 +222,9 @@ static int serve(struct program *p)
         r = frontend_connect(&p->frontend, o->fd);
     }
     if (r < 0) {
-        log_error("cannot start: %s", strerror(-r));
+        log_error("cannot start: %s", r == -EPIPE
+                                          ? "the render server ended by itself, its log says why"
+                                          : strerror(-r));
         return EXIT_FAILURE;
     }
     if (o->fd < 0) {
