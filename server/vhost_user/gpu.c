@@ -326,16 +326,8 @@ static struct context *lane_of(const struct gpu *g, const struct command *c, enu
 
 static void run(struct gpu *g, struct command *c, const struct rule *rule, struct context *x)
 {
-    int r;
+    int r = rule->run(g, c);
 
-    /* Fences of rings that do not exist are refused before anything is done. */
-    if ((c->header.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) != 0 &&
-        c->header.ring_idx >= CORDON_RING_COUNT) {
-        c->header.flags &= ~VIRTIO_GPU_FLAG_INFO_RING_IDX;
-        r = VIRTIO_GPU_ERR_INVALID_PARAMETER;
-    } else {
-        r = rule->run(g, c);
-    }
     if ((r == -EAGAIN || r == -EBUSY) && x) {
         context_wait(x, c, true);
         if (r == -EAGAIN) {
@@ -369,6 +361,13 @@ void command_dispatch(struct gpu *g, struct command *c)
 
     if (c->ran) {
         command_finish(g, c, c->answer.header.type);
+        return;
+    }
+    /* Nothing is done for a fence on a ring that does not exist; it comes with the error. */
+    if ((c->header.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) != 0 &&
+        c->header.ring_idx >= CORDON_RING_COUNT) {
+        c->header.flags &= ~VIRTIO_GPU_FLAG_INFO_RING_IDX;
+        command_finish(g, c, VIRTIO_GPU_ERR_INVALID_PARAMETER);
         return;
     }
     if (!rule || rule->cursor != (c->queue == &g->queues[GPU_QUEUE_CURSOR])) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """cordon-vhost-user-gpu as a VMM and a guest see it, with a worker that does what the test says."""
 
+import json
 import os
 import signal
 import socket
@@ -837,7 +838,13 @@ class OtherStarts(unittest.TestCase):
             path = os.path.join(folder.name, "sock")
             listening.bind(path)
             listening.listen()
-            program = self.run_with(listening, [], "LISTEN_PID=$$ LISTEN_FDS=1")
+            programs = [self.run_with(listening, [], "LISTEN_PID=$$ LISTEN_FDS=1")]
+            self.serves_at(programs[0], path)
+            programs[0].stop()
+            # libvirt hands over such a one too.
+            self.serves_at(self.run_with(listening, ["--fd", "3"]), path)
+
+    def serves_at(self, program, path):
         program.path = path
         for _ in range(2):
             front = FrontEnd(program)
@@ -845,11 +852,41 @@ class OtherStarts(unittest.TestCase):
             front.close()
         self.assertTrue(os.path.exists(path))
 
-    def test_a_descriptor_that_is_no_socket(self):
-        r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--fd", "9"], capture_output=True,
-                           check=False)
-        self.assertEqual(r.returncode, 1)
-        self.assertIn(b"--fd 9 is no connected stream socket", r.stderr)
+    def test_descriptors_of_no_use(self):
+        with (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram,
+              socket.socket(socket.AF_INET, socket.SOCK_STREAM) as inet,
+              socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lonely,
+              open("/dev/null", "rb") as file):
+            for fd, said in ((datagram, b"is no Unix stream socket"), (file, b"is no Unix stream"),
+                             (inet, b"is no Unix stream"), (None, b"9 is no Unix stream"),
+                             (lonely, b"neither listens nor is connected")):
+                n = fd.fileno() if fd else 9
+                r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--fd", str(n)], check=False,
+                                   capture_output=True, pass_fds=[n] if fd else [])
+                self.assertEqual(r.returncode, 1)
+                self.assertIn(said, r.stderr)
+
+    def test_several_devices(self):
+        fronts = []
+        for _ in range(3):
+            program = Program()
+            self.addCleanup(program.close)
+            fronts.append(FrontEnd(program))
+            self.addCleanup(fronts[-1].close)
+        for front in fronts:
+            self.assertEqual(front.ctx_create(1), OK_NODATA)
+        heads = [f.submit(1, (FAKE_NOTHING, 0), fence=7, ring=1) for f in fronts]
+        self.assertEqual([f.finish(h).fence for f, h in zip(fronts, heads)], [7, 7, 7])
+
+    def test_what_qemu_and_libvirt_ask_for(self):
+        r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--print-capabilities"], check=True,
+                           capture_output=True)
+        self.assertEqual(json.loads(r.stdout), {"type": "gpu", "features": []})
+        file = Path(__file__).parents[2] / "dist/qemu/50-cordon-vhost-user-gpu.json"
+        description = json.loads(file.read_text())
+        self.assertEqual(description["type"], "gpu")
+        self.assertEqual(os.path.basename(description["binary"]), "cordon-vhost-user-gpu")
+        self.assertLessEqual(set(description), {"description", "type", "binary", "features", "tags"})
 
     def test_a_render_server_that_cannot_be(self):
         for words, said in ((["--render-server", "/nonsense"], b"render server /nonsense: No such"),
@@ -863,11 +900,24 @@ class OtherStarts(unittest.TestCase):
                 self.assertIn(said, r.stderr)
                 self.assertEqual(os.listdir(folder), [])
 
+    def test_options_of_the_render_server_are_handed_on(self):
+        with tempfile.TemporaryDirectory(prefix="cordon-vu-") as folder:
+            server = os.path.join(folder, "server")
+            Path(server).write_text(f"#!/bin/sh\necho \"$*\" > {folder}/words\nexit 3\n")
+            os.chmod(server, 0o755)
+            words = ["--validate", "--sandbox-learn", "--spare=2", "--limit", "blob=5"]
+            r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--render-server", server, *words,
+                                "--socket-path", os.path.join(folder, "sock")],
+                               capture_output=True, check=False, timeout=DEADLINE_S)
+            self.assertEqual(r.returncode, 1)
+            given = Path(folder, "words").read_text().split()
+            self.assertEqual(given, ["--socket-fd", "3", *words])
+
     def test_command_lines_that_are_wrong(self):
         for words in (["--fd", "3", "--socket-path", "x"], ["--display", "9x9"], ["--nonsense"],
                       ["--window-size", "3G"], ["--window-size", "4"], ["--shmem-bit", "23"],
                       ["--display", "3841x100"], ["--fd", "2"], ["--socket-path"],
-                      ["--sandbox", "some"]):
+                      ["--sandbox", "some"], ["--validate=1"], ["--spare=1"] * 64):
             r = subprocess.run([os.environ["CORDON_VHOST_USER"], *words], capture_output=True,
                                check=False)
             self.assertEqual((r.returncode, r.stderr.count(b"\n")), (2, 1), words)
