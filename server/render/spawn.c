@@ -201,7 +201,7 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
     if (r < 0) {
         return r;
     }
-    jail_environment(s->plan.layers, environment, s->env);
+    jail_environment(&s->plan, environment, s->env);
     tell_worker(s, log_level, limits, validate);
     return 0;
 }
