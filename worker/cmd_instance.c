@@ -10,6 +10,7 @@
 #include "ipc/log.h"
 #include "wire/commands.h"
 #include "wire/extensions.h"
+#include "wire/formats.h"
 #include "wire/procs.h"
 #include "worker/chain.h"
 #include "worker/context.h"
@@ -306,6 +307,30 @@ void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
     limit_properties(&c->pProperties->properties);
 }
 
+/* Mesa's guest driver sends too few bytes for some planes (up to 26.1 at least), so what arrives
+ * could only be refused. Copies by way of a buffer are left to it. */
+static bool is_multi_planar(VkFormat format)
+{
+    const struct wire_format *f = wire_format_find(format);
+
+    return f && f->n_planes != 0;
+}
+
+void cmd_vkGetPhysicalDeviceFormatProperties2(struct decoder *d,
+                                              struct wire_vkGetPhysicalDeviceFormatProperties2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+    VkFormatProperties3 *more =
+        chain_find(c->pFormatProperties, VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_3);
+
+    (void)d;
+    p->vk->GetPhysicalDeviceFormatProperties2(p->handle, c->format, c->pFormatProperties);
+    if (more && is_multi_planar(c->format)) {
+        more->linearTilingFeatures &= ~VK_FORMAT_FEATURE_2_HOST_IMAGE_TRANSFER_BIT;
+        more->optimalTilingFeatures &= ~VK_FORMAT_FEATURE_2_HOST_IMAGE_TRANSFER_BIT;
+    }
+}
+
 /* Features of which the guest would use what the protocol does not carry. */
 void cmd_vkGetPhysicalDeviceFeatures2(struct decoder *d,
                                       struct wire_vkGetPhysicalDeviceFeatures2 *c)
@@ -395,7 +420,9 @@ void cmd_vkGetPhysicalDeviceImageFormatProperties2(
                    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
 
     (void)d;
-    if (external && external->handleType && !guest_memory_handle(external->handleType)) {
+    if ((external && external->handleType && !guest_memory_handle(external->handleType)) ||
+        ((c->pImageFormatInfo->usage & VK_IMAGE_USAGE_HOST_TRANSFER_BIT) &&
+         is_multi_planar(c->pImageFormatInfo->format))) {
         c->ret = VK_ERROR_FORMAT_NOT_SUPPORTED;
         return;
     }

@@ -196,16 +196,45 @@ static void on_ready(void *arg, struct worker *w)
     contexts_settle(c);
 }
 
-/* A device that was hung or crashed, or a worker that had to be killed for what it did: once may be
- * an accident, again and again it takes the host's GPU from everybody else. */
-static void count_loss(struct contexts *c, const struct worker *w, const struct obituary *o)
+static void note_loss(struct contexts *c)
 {
-    uint64_t devices = atomic_load_explicit(&w->record->devices_lost, memory_order_relaxed);
+    uint64_t now = loop_now_ms();
+    bool closed = now < c->gate.closed_until_ms;
 
-    if ((devices > 0 || (o->killed_by_us && o->why)) && gate_note_lost(&c->gate, loop_now_ms())) {
-        log_warn("limit lost: %u of this VM's contexts in a minute lost the device or had to be "
-                 "killed; no new ones for a minute",
+    if (gate_note_lost(&c->gate, now) && !closed) {
+        log_warn("limit lost: %u times in a minute this VM lost a device or had a worker killed; "
+                 "no new contexts for a minute",
                  c->gate.limits->lost);
+    }
+}
+
+/* A device that was hung or crashed: once may be an accident, again and again it takes the host's
+ * GPU from everybody else. The number is the worker's word, so as many count as can matter. */
+static void count_devices(struct contexts *c, struct worker *w)
+{
+    uint64_t lost = atomic_load_explicit(&w->record->devices_lost, memory_order_relaxed);
+
+    if (lost > w->lost_counted + LIMITS_MAX_LOST) {
+        w->lost_counted = lost - LIMITS_MAX_LOST;
+    }
+    for (; w->lost_counted < lost; w->lost_counted++) {
+        note_loss(c);
+    }
+}
+
+/* A context that goes on after it lost its device counts as much as one that ends. */
+static void count_living(struct contexts *c)
+{
+    list_for_each (pos, &c->supervisor.workers) {
+        count_devices(c, list_entry(pos, struct worker, link));
+    }
+}
+
+static void count_loss(struct contexts *c, struct worker *w, const struct obituary *o)
+{
+    count_devices(c, w);
+    if (o->killed_by_us && o->why) {
+        note_loss(c);
     }
 }
 
@@ -301,6 +330,7 @@ int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_
     if (r < 0) {
         return r;
     }
+    count_living(c);
     r = gate_pass(&c->gate, loop_now_ms(), c->registry.count, supervisor_memory(&c->supervisor),
                   c->gate_why, sizeof(c->gate_why));
     if (r < 0) {
