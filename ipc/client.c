@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +28,7 @@
 #include "ipc/fdset.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
+#include "ipc/start_server.h"
 
 #define SAME(public_, wire) \
     static_assert((uint32_t)(public_) == (uint32_t)(wire), "public header and wire")
@@ -46,21 +46,21 @@ SAME(CORDON_BLOB_CROSS_DEVICE, CTX_BLOB_CROSS_DEVICE);
 
 #define TIMELINE_BYTES (CTX_TIMELINES * sizeof(uint32_t))
 #define TIMELINE_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
-/* What a spawned server finds its socket at. */
-#define CHILD_SOCKET_FD 3
 /* The largest submission worth asking the kernel for: what QEMU lets a guest submit. */
 #define SUBMIT_WANTED (4u << 20)
 
 struct cordon_server {
     /* Set at creation, then const. */
-    int fd;
     int pid;    /* 0 = adopted */
     int pid_fd; /* -1 = adopted */
 
     _Atomic int timeout_ms; /* any thread */
+    _Atomic uint32_t users; /* whoever has it, and each context */
 
     pthread_mutex_t lock; /* one request and its answer at a time */
-    uint32_t owed;        /* late answers to come; under lock */
+    /* Under lock. */
+    int fd;        /* -1 = closed; contexts are left */
+    uint32_t owed; /* late answers to come */
 };
 
 struct cordon_context {
@@ -221,6 +221,7 @@ static int server_new(int own_fd, struct cordon_server **ret_server)
     server->fd = own_fd;
     server->pid_fd = -1;
     atomic_init(&server->timeout_ms, CORDON_TIMEOUT_DEFAULT_MS);
+    atomic_init(&server->users, 1);
     r = server_send(server, &init, sizeof(init), deadline_in(server, -1));
     if (r < 0) {
         return r;
@@ -250,106 +251,27 @@ int cordon_server_adopt(int own_socket, struct cordon_server **ret_server)
     return 0;
 }
 
-/* path, --socket-fd, N, extra..., NULL. NULL when out of memory; the strings are borrowed. */
-static char **make_argv(const char *path, const char *const *extra_args)
-{
-    static const char option[] = "--socket-fd";
-    static const char number[] = { '0' + CHILD_SOCKET_FD, '\0' };
-    size_t n = 0;
-    char **argv;
-
-    while (extra_args && extra_args[n]) {
-        n++;
-    }
-    argv = calloc(n + 4, sizeof(*argv));
-    if (!argv) {
-        return NULL;
-    }
-    argv[0] = (char *)path;
-    argv[1] = (char *)option;
-    argv[2] = (char *)number;
-    for (size_t i = 0; i < n; i++) {
-        argv[3 + i] = (char *)extra_args[i];
-    }
-    return argv;
-}
-
-/* The child keeps 0, 1, 2 and its socket; all signals are as at boot. Returns a positive errno,
- * as posix_spawn does. */
-static int spawn_child(const char *path, char *const *argv, int socket_fd, pid_t *ret_pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t all, none;
-    int e;
-
-    e = posix_spawn_file_actions_init(&actions);
-    if (e != 0) {
-        return e;
-    }
-    e = posix_spawnattr_init(&attr);
-    if (e != 0) {
-        goto out_actions;
-    }
-    sigfillset(&all);
-    sigemptyset(&none);
-    e = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
-                                            POSIX_SPAWN_SETPGROUP);
-    if (e == 0) {
-        e = posix_spawnattr_setsigdefault(&attr, &all);
-    }
-    if (e == 0) {
-        e = posix_spawnattr_setsigmask(&attr, &none);
-    }
-    if (e == 0) {
-        e = posix_spawn_file_actions_adddup2(&actions, socket_fd, CHILD_SOCKET_FD);
-    }
-    if (e == 0) {
-        e = posix_spawn_file_actions_addclosefrom_np(&actions, CHILD_SOCKET_FD + 1);
-    }
-    if (e == 0) {
-        e = posix_spawn(ret_pid, path, &actions, &attr, argv, environ);
-    }
-    posix_spawnattr_destroy(&attr);
-out_actions:
-    posix_spawn_file_actions_destroy(&actions);
-    return e;
-}
-
 int cordon_server_spawn(const char *path, const char *const *extra_args,
                         struct cordon_server **ret_server)
 {
-    AUTO_FREE char **argv = make_argv(path, extra_args);
-    int pair[2] = { -1, -1 };
-    AUTO_CLOSE int ours = -1;
-    AUTO_CLOSE int theirs = -1;
+    AUTO_CLOSE int fd = -1;
     AUTO_CLOSE int pid_fd = -1;
     struct cordon_server *server;
     pid_t pid = 0;
     int r;
 
-    if (!argv) {
-        return -ENOMEM;
-    }
-    r = seqpacket_pair(pair);
+    r = start_server(path, extra_args, &fd, &pid);
     if (r < 0) {
         return r;
     }
-    ours = pair[0];
-    theirs = pair[1];
-    r = spawn_child(path, argv, theirs, &pid);
-    if (r != 0) {
-        return -r;
-    }
-    close_fd(&theirs);
     pid_fd = pidfd_open(pid, 0);
-    r = pid_fd < 0 ? -errno : server_new(ours, &server);
+    r = pid_fd < 0 ? -errno : server_new(fd, &server);
     if (r < 0) {
         (void)kill(pid, SIGKILL); /* not reaped yet, so the pid is still its own */
         (void)waitpid(pid, NULL, 0);
         return r;
     }
-    (void)take_fd(&ours); /* now the server's */
+    (void)take_fd(&fd); /* now the server's */
     server->pid = pid;
     server->pid_fd = take_fd(&pid_fd);
     *ret_server = server;
@@ -378,6 +300,15 @@ static int server_reap(struct cordon_server *server)
                                       : W_EXITCODE(0, info.si_status);
 }
 
+static void server_unref(struct cordon_server *server)
+{
+    /* Pairs with itself: the last one sees what the others did. */
+    if (atomic_fetch_sub_explicit(&server->users, 1, memory_order_acq_rel) == 1) {
+        pthread_mutex_destroy(&server->lock);
+        free(server);
+    }
+}
+
 struct cordon_server *cordon_server_close(struct cordon_server *server, int *ret_status)
 {
     int status = -1;
@@ -385,7 +316,9 @@ struct cordon_server *cordon_server_close(struct cordon_server *server, int *ret
     if (!server) {
         return NULL;
     }
+    pthread_mutex_lock(&server->lock);
     close_fd(&server->fd);
+    pthread_mutex_unlock(&server->lock);
     if (server->pid_fd >= 0) {
         status = server_reap(server);
         close_fd(&server->pid_fd);
@@ -393,8 +326,7 @@ struct cordon_server *cordon_server_close(struct cordon_server *server, int *ret
     if (ret_status) {
         *ret_status = status;
     }
-    pthread_mutex_destroy(&server->lock);
-    free(server);
+    server_unref(server);
     return NULL;
 }
 
@@ -413,6 +345,9 @@ static void server_destroy_context(struct cordon_server *server, uint32_t ctx_id
     struct srv_destroy_context msg = { .op = SRV_OP_DESTROY_CONTEXT, .ctx_id = ctx_id };
 
     LOCK_SCOPE(&server->lock);
+    if (server->fd < 0) {
+        return;
+    }
     /* No answer; and if the server is gone, so is the context. */
     (void)server_send(server, &msg, sizeof(msg), deadline_in(server, -1));
 }
@@ -571,6 +506,7 @@ int cordon_context_create(struct cordon_server *server, uint32_t ctx_id, const c
         free(context);
         return r;
     }
+    atomic_fetch_add_explicit(&server->users, 1, memory_order_relaxed);
     r = context_set_submit_max(context);
     if (r >= 0) {
         r = context_init(context);
@@ -593,6 +529,7 @@ struct cordon_context *cordon_context_destroy(struct cordon_context *context)
     close_fd(&context->event_fd);
     unmap((void *)context->words, TIMELINE_BYTES);
     free(context->tail);
+    server_unref(context->server);
     free(context);
     return NULL;
 }

@@ -23,11 +23,16 @@
 #define JAIL_MAX_FDS 16
 #define JAIL_MAX_ENV 64
 
+/* Where a worker's driver may leave what it compiles while it warms up, for the same worker to read
+ * after it is sealed: by then it opens no file for writing any more. Needs the mounts layer. */
+#define JAIL_CACHE "/worker-cache"
+
 enum jail_path_kind {
     JAIL_LINK,      /* symbolic link, made again inside */
     JAIL_READ_EXEC, /* libraries */
     JAIL_READ,      /* data */
     JAIL_DEVICE,    /* node, read and write */
+    JAIL_SCRATCH,   /* an empty folder of its own, gone with it; see JAIL_CACHE */
 };
 
 struct jail_path {
@@ -58,7 +63,8 @@ struct jail_plan {
     /* Per worker, set by the caller. fds[i] becomes descriptor i; nothing else is open. */
     int fds[JAIL_MAX_FDS];
     unsigned n_fds;
-    int exec_fd; /* the worker's binary; -1: end with status 0 instead of exec (probe) */
+    int exec_fd;   /* the worker's binary; -1: end with status 0 instead of exec (probe) */
+    int cgroup_fd; /* the worker's control group; -1: stay in ours */
 };
 
 struct jail_child {
@@ -69,8 +75,8 @@ struct jail_child {
 
 /* Collects what exists on this host of the paths that a driver needs, the configuration's own
  * paths, and the manifests that VK_DRIVER_FILES or VK_ICD_FILENAMES name with their libraries.
- * A path of the configuration that does not exist, or too many, is an error. exec_fd is -1 and
- * n_fds 0 afterwards. */
+ * A path of the configuration that does not exist, or too many, is an error. exec_fd and
+ * cgroup_fd are -1 and n_fds is 0 afterwards. */
 int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                    const struct policy_program *driver, struct sandbox_failure *ret_failure);
 
@@ -81,9 +87,9 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
 int jail_probe(struct jail_plan *plan, const struct sandbox_config *config, uint32_t *ret_missing,
                struct sandbox_failure *ret_failure);
 
-/* A worker's environment, from nothing: the fixed part and what is on the pass-through list of
- * `from`. The strings of `from` are pointed to, not copied. NULL at the end. */
-void jail_environment(char *const *from, const char *ret_env[JAIL_MAX_ENV + 1]);
+/* A worker's environment, from nothing: the fixed part for these layers and what is on the
+ * pass-through list of `from`. The strings of `from` are pointed to, not copied. NULL at the end. */
+void jail_environment(uint32_t layers, char *const *from, const char *ret_env[JAIL_MAX_ENV + 1]);
 
 /* Starts a worker. Returns 0 or a negative errno with *ret_failure; afterwards wait for
  * child->status_fd and call jail_entered. The caller owns pidfd and status_fd and reaps pid.

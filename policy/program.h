@@ -7,6 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the supervisor answers to a call that is refused and told of. */
+struct policy_answer {
+    int nr;
+    int error;
+};
+
 struct policy_program {
     const char *name; /* the text's file name: "worker.lavapipe.policy" */
     const struct sock_filter *code;
@@ -15,6 +21,7 @@ struct policy_program {
     bool mdwe;   /* the driver runs under W^X */
     /* Paths that the broker may open read-write; "[0-9]+" stands for a number. NULL at the end. */
     const char *const *broker;
+    const struct policy_answer *answers; /* nr -1 at the end */
 };
 
 /* Overlay of a driver by name: "lavapipe", "radv", ...; NULL for an unknown one. In a sanitizer

@@ -1,8 +1,11 @@
 #include "worker/backing.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "ipc/base.h"
+#include "ipc/log.h"
 #include "worker/chain.h"
 #include "worker/device.h"
 
@@ -101,9 +104,33 @@ static bool exports(const VkExternalMemoryProperties *word, VkExternalMemoryHand
            (word->compatibleHandleTypes & type);
 }
 
+/* What a person asks first when mapped memory is slow or missing. */
+static void say_backings(const struct physical *p, const struct backings *b)
+{
+    char text[160];
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (enum backing_kind kind = BACKING_PLAIN; kind < BACKING_KINDS; kind++) {
+        if (b->types[kind]) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%stypes 0x%x %s",
+                                     used ? ", " : "", b->types[kind], backing_of(kind)->name);
+            assert(used < sizeof(text));
+        }
+    }
+    log_info("memory of %s: %s", p->properties.deviceName, used ? text : "none");
+    /* Types of another kind than the main one are kept from buffers and images: no harm there. */
+    if (b->kind == BACKING_OPAQUE_FD) {
+        log_warn("%s: memory of types 0x%x can leave only as opaque descriptors, which a VMM maps "
+                 "with Vulkan in its own process or not at all: vtest and vhost-user cannot",
+                 p->properties.deviceName, b->types[BACKING_OPAQUE_FD]);
+    }
+}
+
 void backings_probe(struct device *dev)
 {
     const struct physical *p = dev->physical;
+    const bool cpu = p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     struct backings *b = &dev->backings;
     VkExternalMemoryProperties dma_buf = { 0 }, opaque = { 0 };
 
@@ -119,7 +146,11 @@ void backings_probe(struct device *dev)
                                 (dma_buf.compatibleHandleTypes & handle_types[BACKING_OPAQUE_FD]) &&
                                 (opaque.compatibleHandleTypes & handle_types[BACKING_DMA_BUF]);
     }
-    b->host_pointer_types = backing_host_pointer_types(dev);
+    /* Only where it would be chosen: what imports pages into a GPU is a call of the kernel's driver
+     * with a bad history, which the policies of drivers that export dma-bufs leave out. */
+    if (cpu || !b->dma_buf) {
+        b->host_pointer_types = backing_host_pointer_types(dev);
+    }
 
     for (uint32_t i = 0; i < p->memory.memoryTypeCount; i++) {
         const struct backing_facts facts = {
@@ -127,7 +158,7 @@ void backings_probe(struct device *dev)
             .can = { [BACKING_HOST_POINTER] = b->host_pointer_types & (1u << i),
                      [BACKING_DMA_BUF] = b->dma_buf,
                      [BACKING_OPAQUE_FD] = b->opaque_fd },
-            .cpu = p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU,
+            .cpu = cpu,
         };
         const enum backing_kind kind = backing_choose(&facts);
 
@@ -135,6 +166,7 @@ void backings_probe(struct device *dev)
         b->types[kind] |= 1u << i;
     }
     b->kind = backings_main_kind(b);
+    say_backings(p, b);
 }
 
 int backing_export_handle(struct memory *m, VkExternalMemoryHandleTypeFlagBits type, int *ret_fd)

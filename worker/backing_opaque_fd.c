@@ -1,8 +1,10 @@
 /* Memory that the driver exports as a descriptor which only Vulkan, in the VMM, can map. */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "ipc/checked.h"
 #include "ipc/cleanup.h"
+#include "ipc/log.h"
 #include "worker/arena.h"
 #include "worker/backing.h"
 #include "worker/chain.h"
@@ -37,6 +39,7 @@ static VkResult opaque_attach(struct memory *m, struct arena *a, VkMemoryAllocat
 static int opaque_export_fd(struct memory *m, uint64_t size, struct memory_blob *ret_blob)
 {
     const struct wire_procs *vk = &m->device->procs;
+    static struct log_limit limit = LOG_LIMIT_INIT(3, 60000);
     VkPhysicalDeviceIDProperties ids = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES };
     VkPhysicalDeviceProperties2 properties = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
@@ -53,6 +56,10 @@ static int opaque_export_fd(struct memory *m, uint64_t size, struct memory_blob 
     if (r < 0) {
         return r;
     }
+    log_limited(&limit, LOG_LEVEL_WARN, 0,
+                "a blob of %" PRIu64 " bytes leaves as an opaque descriptor: nothing else is left "
+                "for memory type %u of this driver",
+                size, m->type);
     ret_blob->fd_type = RESOURCE_OPAQUE;
     memcpy(ret_blob->device_uuid, ids.deviceUUID, sizeof(ret_blob->device_uuid));
     memcpy(ret_blob->driver_uuid, ids.driverUUID, sizeof(ret_blob->driver_uuid));

@@ -54,6 +54,9 @@ struct ring {
     struct list link; /* context::rings */
     pthread_t thread;
 
+    /* Context thread only. */
+    bool orphaned; /* its resource is gone for the guest */
+
     /* Ring thread only. */
     struct decoder decoder;
     uint8_t *copy;     /* buffer_size bytes: what is being decoded */
@@ -432,8 +435,8 @@ static int ring_check(struct context *ctx, uint64_t id, const struct ring_layout
         snprintf(why, why_size, "ring id %" PRIu64 " is %s", id, id ? "in use" : "reserved");
         return -EPROTO;
     }
-    if (ctx->n_rings >= LIMIT_RINGS) {
-        snprintf(why, why_size, "more than %u rings", LIMIT_RINGS);
+    if (ctx->n_rings >= limits_from_server.rings) {
+        snprintf(why, why_size, "limit rings: more than %" PRIu32, limits_from_server.rings);
         return -ENOSPC;
     }
     resource = resources_get(&ctx->resources, l->resource_id);
@@ -603,6 +606,9 @@ int ring_wait_seqno(struct context *ctx, uint64_t id, uint64_t seqno)
     if (!r) {
         return -ENOENT;
     }
+    if (r->orphaned) {
+        return -EDEADLK;
+    }
     ring_wake(r);
     objects_sleep(ctx->decoder.objects, &ctx->decoder.reader);
     atomic_store_explicit(&r->waiter, WAITER | (uint32_t)seqno, memory_order_seq_cst);
@@ -661,14 +667,20 @@ void rings_stop(struct context *ctx)
     }
 }
 
-bool rings_use_resource(struct context *ctx, uint32_t resource_id)
+uint32_t rings_orphan(struct context *ctx, const struct resource *resource)
 {
-    list_for_each (link, &ctx->rings) {
-        const struct ring *r = list_entry(link, struct ring, link);
+    uint32_t n = 0;
 
-        if (r->layout.resource_id == resource_id) {
-            return true;
+    list_for_each (link, &ctx->rings) {
+        struct ring *r = list_entry(link, struct ring, link);
+
+        if (r->resource == resource && !r->orphaned) {
+            r->orphaned = true;
+            n++;
+            atomic_store_explicit(&r->stopping, true, memory_order_relaxed);
+            atomic_fetch_or_explicit(r->status, RING_STATUS_FATAL, memory_order_seq_cst);
+            ring_wake(r);
         }
     }
-    return false;
+    return n;
 }

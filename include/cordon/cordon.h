@@ -69,7 +69,7 @@ void cordon_server_set_timeout(struct cordon_server *server, int timeout_ms);
 
 /* Ends every context on the server's side and the connection. A server that was spawned gets the
  * timeout to exit by itself, then SIGKILL; *ret_status (may be NULL) is its wait status, or -1
- * when unknown. Destroy the contexts first. */
+ * when unknown. Contexts that are left are of no use, and are to be destroyed all the same. */
 struct cordon_server *cordon_server_close(struct cordon_server *server, int *ret_status);
 
 /* Borrowed. Readable or hung up without a call in progress: the server is gone. */

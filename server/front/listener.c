@@ -74,12 +74,19 @@ int listener_open(struct listener *l, const char *path)
     return 0;
 }
 
-void listener_close(struct listener *l)
+void listener_remove(const struct listener *l)
 {
     struct stat st;
 
-    if (l->fd >= 0 && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) {
+    if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) {
         (void)unlink(l->path);
+    }
+}
+
+void listener_close(struct listener *l)
+{
+    if (l->fd >= 0) {
+        listener_remove(l);
     }
     close_fd(&l->fd);
 }

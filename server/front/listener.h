@@ -17,7 +17,9 @@ struct listener {
  * 0, -EADDRINUSE (somebody listens there), -EEXIST (something else is there), -ENAMETOOLONG, or
  * another errno. */
 MUST_USE int listener_open(struct listener *l, const char *path);
-/* Removes the socket if it is still ours. */
+/* Removes the socket's file if it is still ours. */
+void listener_remove(const struct listener *l);
+/* The same, and listens no more. */
 void listener_close(struct listener *l);
 
 #endif

@@ -9,7 +9,7 @@
 
 static const char *const options[] = {
     "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device", "--worker",
-    "--spare",   "--ready-timeout",         "--stats",
+    "--spare",   "--ready-timeout",         "--stats", "--cgroup",
 };
 
 bool option_is(const char *argument, const char *name)

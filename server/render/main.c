@@ -272,7 +272,8 @@ static bool prepare_workers(struct server *s)
     read[n] = NULL;
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
     r = spawner_init(&s->spawner, &sandbox, &s->driver, &s->options.limits, worker,
-                     s->options.log_level_name, s->options.validate, environ, &missing, &failure);
+                     s->options.log_level_name, s->options.validate, s->options.cgroup, environ,
+                     &missing, &failure);
     if (r < 0) {
         log_failure(&failure);
     }
@@ -300,10 +301,12 @@ static int serve(struct server *s)
     r = watch_signals(s);
     if (r == 0) {
         usable = prepare_workers(s);
-        contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
-                      s->options.ready_timeout_ms, s->options.spares, write_stats, s);
+        r = contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
+                          s->options.ready_timeout_ms, s->options.spares, write_stats, s);
         s->contexts.failing = !usable;
         s->contexts.supervisor.learn = s->options.learn ? &s->learn : NULL;
+    }
+    if (r == 0) {
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }
     if (r < 0) {

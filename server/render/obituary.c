@@ -103,7 +103,7 @@ static void append_cause(const struct obituary *o, char *text, size_t size)
         if (!name) {
             append(text, size, "%d", o->status);
         }
-        if (o->status == SIGKILL) {
+        if (o->status == SIGKILL && !o->why) {
             append(text, size,
                    " from outside: most likely the host or its cgroup ran out of "
                    "memory");

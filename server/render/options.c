@@ -26,9 +26,12 @@ const char options_help[] =
     "  --ready-timeout SECONDS      for a worker to load its driver and seal itself (30)\n"
     "  --validate                   run guests under the Khronos validation layer, whose messages go\n"
     "                               to the log: slow, for the tests of this program\n"
-    "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob (bytes; K, M,\n"
-    "                               G), objects, files, threads, contexts; and starts per second,\n"
-    "                               devices lost per minute: cordon-sandbox(7)\n"
+    "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob, shm (bytes;\n"
+    "                               K, M, G), objects, blobs, rings, files, threads, contexts; and\n"
+    "                               starts per second, devices lost per minute; with cgroups ram,\n"
+    "                               vm-ram, cpu, cpu-weight: cordon-sandbox(7)\n"
+    "  --cgroup auto|off|FOLDER     the delegated cgroup in which workers get groups of their own;\n"
+    "                               auto (at start): this process's, if it is delegated\n"
     "  --stats FILE                 write the server's numbers there, as JSON\n"
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
@@ -49,6 +52,7 @@ enum option {
     OPTION_VALIDATE,
     OPTION_LEARN,
     OPTION_LIMIT,
+    OPTION_CGROUP,
     OPTION_STATS,
     OPTION_LOG_LEVEL,
     OPTION_SECCOMP_BPF,
@@ -74,6 +78,7 @@ static const struct {
     [OPTION_VALIDATE] = { "--validate", false },
     [OPTION_LEARN] = { "--sandbox-learn", false },
     [OPTION_LIMIT] = { "--limit", true },
+    [OPTION_CGROUP] = { "--cgroup", true },
     [OPTION_STATS] = { "--stats", true },
     [OPTION_LOG_LEVEL] = { "--log-level", true },
     [OPTION_SECCOMP_BPF] = { "--worker-seccomp-bpf", true },
@@ -173,6 +178,14 @@ static int apply(enum option option, const char *value, struct options *o, char 
         return 0;
     case OPTION_LIMIT:
         return limits_parse(value, &o->limits, why, size);
+    case OPTION_CGROUP:
+        if (strcmp(value, "auto") != 0 && strcmp(value, "off") != 0 && value[0] != '/') {
+            (void)snprintf(why, size, "--cgroup %s: use auto, off or the absolute path of a cgroup",
+                           value);
+            return -EINVAL;
+        }
+        o->cgroup = value;
+        return 0;
     case OPTION_STATS:
         o->stats_path = value;
         return 0;
@@ -221,6 +234,7 @@ int options_parse(int argc, char *const *argv, struct options *ret, char *why, s
         .level = SANDBOX_LEVEL_STRICT,
         .limits = limits_default,
         .driver = "auto",
+        .cgroup = "auto",
         .log_level = LOG_LEVEL_INFO,
         .log_level_name = "info",
         .spares = 1,

@@ -20,16 +20,27 @@ struct limits {
     uint64_t vm_memory; /* of all contexts of the VM, above which no new one starts; 0: none */
     uint64_t heap;      /* private memory of a worker, bytes */
     uint64_t blob;      /* one blob, bytes */
-    uint32_t objects;   /* Vulkan objects per context; 0: the worker's own limit */
-    uint32_t files;     /* descriptors of a worker */
-    uint32_t threads;   /* of a worker */
-    uint32_t contexts;  /* of the VM, at a time */
-    uint32_t starts;    /* new contexts per second, ten times as many at once; 0: any */
-    uint32_t lost;      /* lost devices and killed workers in a minute that refuse the VM for the
+    uint64_t shm;     /* shared memory of a context beside that, bytes; 0: the worker's own limit */
+    uint32_t objects; /* Vulkan objects per context; 0: the worker's own limit */
+    uint32_t blobs;   /* resources of a context; 0: the worker's own limit */
+    uint32_t rings;   /* of a context; 0: the worker's own limit */
+    uint32_t files;   /* descriptors of a worker */
+    uint32_t threads; /* of a worker */
+    uint32_t contexts; /* of the VM, at a time */
+    uint32_t starts;   /* new contexts per second, ten times as many at once; 0: any */
+    uint32_t lost;     /* lost devices and killed workers in a minute that refuse the VM for the
                            next; 0: any */
+    /* Counted by the kernel, in control groups; 0: what is reasonable where there are such. */
+    uint64_t ram;        /* of a worker, bytes; 0: any */
+    uint64_t vm_ram;     /* of all workers; 0: seven eighths of what the host has */
+    uint32_t cpu;        /* per cent of one CPU for all workers; 0: any */
+    uint32_t cpu_weight; /* of all workers, where everybody else has 100; 0: 50 */
 };
 
 extern const struct limits limits_default;
+
+/* Has the operator asked for what only control groups can give? The first such limit's name. */
+const char *limits_need_cgroup(const struct limits *limits, uint32_t controllers);
 
 /* "memory=4G,starts=8": sizes take K, M, G or T. -EINVAL with one line in `why`. */
 MUST_USE int limits_parse(const char *text, struct limits *limits, char *why, size_t why_size);

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/log.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
 #include "ipc/worker_wire.h"
@@ -40,6 +42,25 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
     return 0;
 }
 
+/* Those that a worker keeps itself; it has its own for what is 0 here. */
+static void limits_text(const struct limits *l, char *text, size_t size)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } list[] = {
+        { "shm", l->shm },     { "objects", l->objects }, { "blobs", l->blobs },
+        { "rings", l->rings }, { "lost", l->lost },
+    };
+    int n = snprintf(text, size, "CORDON_LIMITS=memory=%" PRIu64, l->memory);
+
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        if (list[i].value) {
+            n += snprintf(text + n, size - (size_t)n, ",%s=%" PRIu64, list[i].name, list[i].value);
+        }
+    }
+}
+
 /* What a worker cannot know by itself: see its --help. */
 static void tell_worker(struct spawner *s, const char *log_level, const struct limits *limits,
                         bool validate)
@@ -48,7 +69,6 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
                        : s->plan.layers & SANDBOX_MDWE     ? "all"
                                                            : "seccomp";
     size_t n = 0;
-    int n_limits;
 
     while (s->env[n]) {
         n++;
@@ -59,12 +79,7 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
     s->env[n++] = s->env_log;
     s->env[n++] = s->env_seal;
     s->env[n++] = s->env_policy;
-    n_limits = snprintf(s->env_limits, sizeof(s->env_limits), "CORDON_LIMITS=memory=%" PRIu64,
-                        limits->memory);
-    if (limits->objects) {
-        (void)snprintf(s->env_limits + n_limits, sizeof(s->env_limits) - (size_t)n_limits,
-                       ",objects=%" PRIu32, limits->objects);
-    }
+    limits_text(limits, s->env_limits, sizeof(s->env_limits));
     s->env[n++] = s->env_limits;
     if (validate) {
         s->env[n++] = "CORDON_VALIDATE=1";
@@ -72,15 +87,98 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
     s->env[n] = NULL;
 }
 
+/* Control groups are used where there are some. What only they can give and the operator has asked
+ * for must be there; the rest has its rlimits and the workers' own accounts. */
+static int set_up_cgroup(struct spawner *s, const struct limits *limits, const char *wanted,
+                         struct sandbox_failure *failure)
+{
+    struct cgroup_limits l = {
+        .memory = limits->ram,
+        .vm_memory = limits->vm_ram,
+        .tasks = limits->threads,
+        .cpu = limits->cpu,
+        .weight = limits->cpu_weight ? limits->cpu_weight : 50,
+    };
+    bool named = wanted[0] == '/';
+    const char *limit;
+    char why[sizeof(failure->what) - 32], what[sizeof(failure->what)];
+    int r = -ENOENT;
+
+    if (!l.vm_memory) {
+        l.vm_memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 8 * 7;
+    }
+    (void)snprintf(why, sizeof(why), "--cgroup=off");
+    if (strcmp(wanted, "off") != 0) {
+        r = cgroup_init(&s->cgroup, named ? wanted : NULL, &l, why, sizeof(why));
+        if (r < 0 && named) {
+            return failed(failure, r, SANDBOX_EXIT_CGROUP, why);
+        }
+    }
+    limit = limits_need_cgroup(limits, r < 0 ? 0 : s->cgroup.controllers);
+    if (limit) {
+        (void)snprintf(what, sizeof(what), "--limit %s: %s", limit,
+                       r < 0 ? why : "no such controller in this cgroup");
+        return failed(failure, r < 0 ? r : -ENOTSUP, SANDBOX_EXIT_CGROUP, what);
+    }
+    if (r < 0) {
+        log_info("no cgroup for workers, rlimits and their own accounts bound them: %s", why);
+    } else {
+        log_info("workers are bounded by cgroups below %s (%s%s%s)", why,
+                 s->cgroup.controllers & CGROUP_MEMORY ? "memory " : "",
+                 s->cgroup.controllers & CGROUP_PIDS ? "pids " : "",
+                 s->cgroup.controllers & CGROUP_CPU ? "cpu" : "");
+    }
+    return 0;
+}
+
+static int make_cgroup(struct spawner *s, uint32_t number, struct sandbox_failure *failure)
+{
+    int r;
+
+    s->plan.cgroup_fd = -1;
+    if (s->cgroup.fd < 0) {
+        return 0;
+    }
+    r = cgroup_make(&s->cgroup, number, &s->plan.cgroup_fd);
+    return r < 0 ? failed(failure, r, SANDBOX_EXIT_CGROUP, "a new cgroup for the worker") : 0;
+}
+
+void spawn_remove_cgroup(struct spawner *s, uint32_t number)
+{
+    if (s->cgroup.fd >= 0) {
+        cgroup_remove(&s->cgroup, number);
+    }
+}
+
+/* In a group like a worker's, which is number 0. */
+static int probe(struct spawner *s, const struct sandbox_config *config, uint32_t *ret_missing,
+                 struct sandbox_failure *failure)
+{
+    int r = make_cgroup(s, 0, failure);
+
+    if (r == 0) {
+        r = jail_probe(&s->plan, config, ret_missing, failure);
+        close_fd(&s->plan.cgroup_fd);
+        spawn_remove_cgroup(s, 0);
+    }
+    return r;
+}
+
 int spawner_init(struct spawner *s, const struct sandbox_config *config,
                  const struct driver_choice *driver, const struct limits *limits,
-                 const char *worker_path, const char *log_level, bool validate,
+                 const char *worker_path, const char *log_level, bool validate, const char *cgroup,
                  char *const *environment, uint32_t *ret_missing,
                  struct sandbox_failure *ret_failure)
 {
     int r;
 
-    *s = (struct spawner){ .driver = driver, .worker_fd = -1, .null_fd = -1 };
+    *s = (struct spawner){
+        .driver = driver,
+        .limits = limits,
+        .cgroup = { .fd = -1, .base_fd = -1 },
+        .worker_fd = -1,
+        .null_fd = -1,
+    };
     r = open_program(worker_path, s, ret_failure);
     if (r < 0) {
         return r;
@@ -95,17 +193,24 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
         .data = policy_profile.unlimited_data ? RLIM_INFINITY : limits->heap,
         .file_size = limits->blob,
     };
-    r = jail_probe(&s->plan, config, ret_missing, ret_failure);
+    r = set_up_cgroup(s, limits, cgroup, ret_failure);
     if (r < 0) {
         return r;
     }
-    jail_environment(environment, s->env);
+    r = probe(s, config, ret_missing, ret_failure);
+    if (r < 0) {
+        return r;
+    }
+    jail_environment(s->plan.layers, environment, s->env);
     tell_worker(s, log_level, limits, validate);
     return 0;
 }
 
 void spawner_fini(struct spawner *s)
 {
+    if (s->cgroup.fd >= 0) {
+        cgroup_fini(&s->cgroup);
+    }
     close_fd(&s->worker_fd);
     close_fd(&s->null_fd);
 }
@@ -199,8 +304,15 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     s->plan.fds[WORKER_FD_LOG] = log_theirs;
     s->plan.fds[WORKER_FD_CONTROL] = control_theirs;
     s->plan.fds[WORKER_FD_RECORD] = record_fd;
+    r = make_cgroup(s, ++s->n_started, ret_failure);
+    if (r < 0) {
+        spawn_unmap_record(record);
+        return r;
+    }
     r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
     if (r < 0) {
+        close_fd(&s->plan.cgroup_fd);
+        spawn_remove_cgroup(s, s->n_started);
         spawn_unmap_record(record);
         return r;
     }
@@ -209,6 +321,8 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
         .control_fd = take_fd(&control_ours),
         .log_fd = take_fd(&log_ours),
         .record = record,
+        .cgroup_fd = take_fd(&s->plan.cgroup_fd),
+        .number = s->n_started,
     };
     return 0;
 }

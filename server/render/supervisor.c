@@ -18,6 +18,7 @@
 #include "policy/jail.h"
 #include "server/render/command_names.h"
 #include "server/render/driver.h"
+#include "server/render/quota.h"
 
 /* A worker that was told to end closes a device or two; then the kernel can do the rest. */
 #define END_GRACE_MS 1000
@@ -177,6 +178,10 @@ static void worker_free(struct worker *w)
     close_fd(&w->status_fd);
     close_fd(&w->log_fd);
     close_fd(&w->pidfd);
+    if (w->cgroup_fd >= 0) {
+        close_fd(&w->cgroup_fd);
+        spawn_remove_cgroup(w->supervisor->spawner, w->cgroup_number);
+    }
     spawn_unmap_record(w->record);
     free(w);
 }
@@ -196,6 +201,29 @@ static void drain_log(struct worker *w)
     log_relay_end(&w->relay);
 }
 
+/* What the kernel held against it. Out of memory comes without a word from the worker. */
+static void read_cgroup(struct worker *w)
+{
+    const struct limits *l = w->supervisor->spawner->limits;
+    struct cgroup_events events;
+
+    if (w->cgroup_fd < 0) {
+        return;
+    }
+    cgroup_read_events(w->cgroup_fd, &events);
+    if (events.tasks_refused) {
+        log_line(LOG_LEVEL_WARN, w->ctx_id,
+                 "limit threads: worker %u was refused one %llu times (--limit threads=N)",
+                 w->number, (unsigned long long)events.tasks_refused);
+    }
+    if (events.oom_kills && !w->why[0]) {
+        (void)snprintf(w->why, sizeof(w->why),
+                       "limit %s: out of memory with %llu MiB in use (--limit %s=SIZE)",
+                       l->ram ? "ram" : "vm-ram", (unsigned long long)(events.memory_peak >> 20),
+                       l->ram ? "ram" : "vm-ram");
+    }
+}
+
 /* The process is a zombie: its last messages are still to be read, and say what it leaves. */
 static void bury(struct worker *w)
 {
@@ -212,6 +240,7 @@ static void bury(struct worker *w)
         drain_control(w);
     }
     w->state = WORKER_ENDING;
+    read_cgroup(w);
     o = (struct obituary){
         .code = info.si_code,
         .status = info.si_status,
@@ -227,6 +256,11 @@ static void bury(struct worker *w)
     /* First the guest that waits, then the people who read logs. */
     estate_settle(&w->estate);
     drain_log(w);
+    if (w->has_notify) {
+        log_line(LOG_LEVEL_DEBUG, w->ctx_id,
+                 "worker %u: sealed, it was given %u devices and denied %u opens", w->number,
+                 w->notify.opened, w->notify.denied);
+    }
     s->owner.dead(s->owner.arg, w, &o);
     worker_free(w);
 }
@@ -284,7 +318,7 @@ static void on_log(void *arg, int fd, uint32_t events)
 static void on_notify(void *arg, int fd, uint32_t events)
 {
     struct worker *w = arg;
-    char line[256];
+    char line[320];
 
     (void)fd;
     (void)events;
@@ -292,7 +326,8 @@ static void on_notify(void *arg, int fd, uint32_t events)
     case NOTIFY_ANSWERED:
         break;
     case NOTIFY_DENIED:
-        log_line(LOG_LEVEL_DEBUG, w->ctx_id, "sandbox: worker %u: %s", w->number, line);
+        log_named(LOG_LEVEL_WARN, w->ctx_id, w->ctx_id ? w->name : NULL, "sandbox: worker %u: %s",
+                  w->number, line);
         break;
     case NOTIFY_VIOLATION:
         w->notify_source = loop_source_remove(w->notify_source);
@@ -359,6 +394,10 @@ static int check_ready(struct worker *w, const char *driver, struct fdset *fds)
         }
     }
     r = jail_verify(w->pid, layers, text, sizeof(text));
+    if (r == 0 && w->cgroup_fd >= 0 && !cgroup_holds(w->cgroup_fd, w->pid)) {
+        (void)snprintf(text, sizeof(text), "it is not in its cgroup");
+        r = -EPERM;
+    }
     if (r < 0) {
         worker_kill(w, "sandbox: FAILED the check from outside: %s", text);
     }
@@ -560,6 +599,8 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         .pidfd = p.child.pidfd,
         .status_fd = p.child.status_fd,
         .mem_fd = -1,
+        .cgroup_fd = p.cgroup_fd,
+        .cgroup_number = p.number,
         .control_fd = p.control_fd,
         .log_fd = p.log_fd,
         .record = p.record,

@@ -43,7 +43,9 @@ struct worker {
     int control_fd;
     int log_fd;
     const struct worker_record *record;
-    int mem_fd; /* its memory, opened before it sealed itself; notify's after READY */
+    int cgroup_fd;          /* its control group, -1: none */
+    uint32_t cgroup_number; /* for spawn_remove_cgroup */
+    int mem_fd;             /* its memory, opened before it sealed itself; notify's after READY */
     struct notify notify;
     bool has_notify;
     uint32_t layers;         /* the sandbox layers that stand around it */
@@ -57,6 +59,7 @@ struct worker {
     bool ready;                   /* has been */
     bool asked;                   /* by us, to end */
     bool killed;                  /* by us */
+    uint64_t lost_counted;        /* of the record's devices_lost, by the owner */
     char why[200];                /* for the obituary; "" = nothing special */
     uint64_t started_ms;
 };

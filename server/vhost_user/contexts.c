@@ -264,6 +264,37 @@ void context_started(void *arg, uint64_t ticket, int error, struct cordon_contex
     queue_flush(&g->queues[GPU_QUEUE_CONTROL]);
 }
 
+void context_server_lost(void *arg)
+{
+    struct gpu *g = arg;
+
+    log_error("the render server has ended, and with it all that the guest has; starting another");
+    list_for_each (pos, &g->contexts) {
+        struct context *x = list_entry(pos, struct context, link);
+
+        if (x->state == CONTEXT_ALIVE) {
+            context_lose(x, "the render server has ended");
+        }
+    }
+    context_pump_all(g);
+    queue_flush(&g->queues[GPU_QUEUE_CONTROL]);
+}
+
+void context_server_failed(void *arg, int error)
+{
+    struct gpu *g = arg;
+
+    if (error == -ECHILD) {
+        log_error("the render server ended by itself, its log says why; so does this program");
+        loop_stop(g->loop, EXIT_FAILURE);
+        return;
+    }
+    log_limited(&g->limit, LOG_LEVEL_ERROR, 0,
+                error == -EAGAIN ? "no render server for now: it has ended too often"
+                                 : "cannot start a render server: %s",
+                strerror(-error));
+}
+
 void context_tick(void *arg)
 {
     struct gpu *g = arg;

@@ -601,7 +601,7 @@ static void on_message(void *arg, int fd, uint32_t events)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-int frontend_init(struct frontend *f, struct loop *loop, struct cordon_server *server,
+int frontend_init(struct frontend *f, struct loop *loop, struct keeper *keeper,
                   const struct frontend_config *config, void (*leaving)(void *arg), void *arg)
 {
     *f = (struct frontend){
@@ -615,7 +615,7 @@ int frontend_init(struct frontend *f, struct loop *loop, struct cordon_server *s
         f->rings[i] = (struct ring){ .frontend = f, .kick_fd = -1 };
     }
     window_init(&f->window, loop, config->window_size);
-    return gpu_init(&f->gpu, loop, server, &f->memory, &f->window, &config->mode);
+    return gpu_init(&f->gpu, loop, keeper, &f->memory, &f->window, &config->mode);
 }
 
 void frontend_fini(struct frontend *f)

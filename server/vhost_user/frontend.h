@@ -12,6 +12,7 @@
 #include "server/vhost_user/link.h"
 #include "server/vhost_user/window.h"
 
+struct keeper;
 struct loop;
 struct loop_source;
 
@@ -52,7 +53,7 @@ struct frontend_config {
     uint32_t shmem_bit;
 };
 
-MUST_USE int frontend_init(struct frontend *f, struct loop *loop, struct cordon_server *server,
+MUST_USE int frontend_init(struct frontend *f, struct loop *loop, struct keeper *keeper,
                            const struct frontend_config *config, void (*leaving)(void *arg),
                            void *arg);
 void frontend_fini(struct frontend *f);

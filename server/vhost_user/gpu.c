@@ -510,9 +510,15 @@ void gpu_config(const struct gpu *g, struct virtio_gpu_config *ret_config)
     };
 }
 
-int gpu_init(struct gpu *g, struct loop *loop, struct cordon_server *server,
-             struct guest_memory *memory, struct window *window, const struct display_mode *mode)
+int gpu_init(struct gpu *g, struct loop *loop, struct keeper *keeper, struct guest_memory *memory,
+             struct window *window, const struct display_mode *mode)
 {
+    const struct starter_events events = {
+        .made = context_started,
+        .server_lost = context_server_lost,
+        .server_failed = context_server_failed,
+        .arg = g,
+    };
     int r;
 
     *g = (struct gpu){
@@ -541,7 +547,7 @@ int gpu_init(struct gpu *g, struct loop *loop, struct cordon_server *server,
         r = loop_add_timer(loop, on_tick, g, &g->tick);
     }
     if (r == 0) {
-        r = starter_create(loop, server, context_started, g, &g->starter);
+        r = starter_create(loop, keeper, &events, &g->starter);
     }
     if (r == 0) {
         loop_timer_arm(g->tick, TICK_MS);

@@ -21,6 +21,7 @@
 #include "server/vhost_user/queue.h"
 #include "server/vhost_user/window.h"
 
+struct keeper;
 struct loop;
 struct loop_source;
 struct starter;
@@ -157,7 +158,7 @@ struct gpu {
     struct log_limit limit;
 };
 
-MUST_USE int gpu_init(struct gpu *g, struct loop *loop, struct cordon_server *server,
+MUST_USE int gpu_init(struct gpu *g, struct loop *loop, struct keeper *keeper,
                       struct guest_memory *memory, struct window *window,
                       const struct display_mode *mode);
 void gpu_fini(struct gpu *g);
@@ -212,7 +213,10 @@ void context_doom(struct context *x, uint32_t resource_id);
 MUST_USE int context_flush(struct context *x);
 /* Does all that belongs to the end of a context; its lane goes to gpu::redo. */
 void context_remove(struct context *x);
+/* struct starter_events */
 void context_started(void *arg, uint64_t ticket, int error, struct cordon_context *own_context);
+void context_server_lost(void *arg);
+void context_server_failed(void *arg, int error);
 void context_tick(void *arg);
 
 /* The context that will make this resource once its lane gets there; NULL: none. */

@@ -13,6 +13,7 @@
 #include "server/front/renderer.h"
 #include "server/vhost_user/confine.h"
 #include "server/vhost_user/frontend.h"
+#include "server/vhost_user/keeper.h"
 #include "server/vhost_user/options.h"
 
 #define EXIT_USAGE 2
@@ -22,8 +23,8 @@
 struct program {
     const struct options *options;
     struct loop *loop;
-    struct cordon_server *server;
-    struct loop_source *server_source, *listen_source;
+    struct keeper keeper;
+    struct loop_source *listen_source;
     struct listener listener;
     struct frontend frontend;
     int screenshot_fd;
@@ -81,18 +82,6 @@ static void on_connection(void *arg, int fd, uint32_t events)
     }
 }
 
-static void on_server(void *arg, int fd, uint32_t events)
-{
-    struct program *p = arg;
-
-    (void)fd;
-    (void)events;
-    log_error("the render server has ended, and so does this program; the guest has its GPU again "
-              "when this is started again and the VMM connects anew");
-    p->server_source = loop_source_remove(p->server_source);
-    loop_stop(p->loop, EXIT_FAILURE);
-}
-
 static void on_signal(void *arg, const struct signalfd_siginfo *info)
 {
     struct program *p = arg;
@@ -116,19 +105,17 @@ static int watch_signals(struct program *p)
     return loop_add_signals(p->loop, &set, on_signal, p, NULL);
 }
 
-static int start_server(struct program *p)
+static int start_keeper(struct program *p)
 {
     const struct options *o = p->options;
     char path[4096];
     const char *program = o->render_server ? o->render_server : renderer_find(path, sizeof(path));
-    int r = cordon_server_spawn(program, o->passed, &p->server);
+    int r = keeper_start(&p->keeper, program, o->passed, o->socket_path ? &p->listener : NULL);
 
     if (r < 0) {
-        log_error("cannot start the render server %s: %s", program, strerror(-r));
-        return r;
+        log_error("cannot start a process: %s", strerror(-r));
     }
-    return loop_add_io(p->loop, cordon_server_fd(p->server), EPOLLRDHUP, on_server, p,
-                       &p->server_source);
+    return r;
 }
 
 /* The socket that systemd has opened for us; -1: none. */
@@ -218,15 +205,15 @@ static int serve(struct program *p)
     struct sandbox_failure failure;
     int r;
 
-    if (check_fd(p) < 0 || start_server(p) < 0 || open_screenshot(p) < 0 ||
-        (o->fd < 0 && start_listening(p) < 0)) {
+    if (check_fd(p) < 0 || open_screenshot(p) < 0 || (o->fd < 0 && start_listening(p) < 0) ||
+        start_keeper(p) < 0) {
         return EXIT_FAILURE;
     }
     if (confine_files(o->sandbox, o->allow_missing, &failure) < 0) {
         tell_failure(&failure);
         return failure.exit_code;
     }
-    r = frontend_init(&p->frontend, p->loop, p->server, &o->device, on_leaving, p);
+    r = frontend_init(&p->frontend, p->loop, &p->keeper, &o->device, on_leaving, p);
     if (r == 0 && confine_calls(o->sandbox, &failure) < 0) {
         tell_failure(&failure);
         return failure.exit_code;
@@ -252,6 +239,7 @@ static int run(const struct options *options)
 
     p = (struct program){
         .options = options,
+        .keeper = { .fd = -1 },
         .listener = { .fd = -1 },
         .frontend = { .link = { .fd = -1 } },
         .screenshot_fd = -1,
@@ -266,17 +254,18 @@ static int run(const struct options *options)
         frontend_fini(&p.frontend);
     }
     p.listen_source = loop_source_remove(p.listen_source);
-    listener_close(&p.listener);
-    p.server_source = loop_source_remove(p.server_source);
-    p.server = cordon_server_close(p.server, NULL);
+    close_fd(&p.listener.fd);
+    keeper_end(&p.keeper);
     close_fd(&p.screenshot_fd);
     p.loop = loop_destroy(p.loop);
     return code;
 }
 
 /*
- * One process per VM, one loop, and a thread that waits for the render server:
+ * One device per VM: one loop, and a thread that waits for the render server:
  *
+ *                                               keeper ---- starts, and starts again ---+
+ *                                                 |                                     |
  *     VMM (QEMU) --- vhost-user socket --- cordon-vhost-user-gpu --- server socket --- render server
  *       |                                          |                                   |
  *     guest memory: its queues, mapped here        +-------- context socket ------- worker
@@ -284,7 +273,8 @@ static int run(const struct options *options)
  *       +---- shared memory window: the worker's rings and blobs, mapped by the VMM ---+
  *
  * The guest's queues are parsed here, in a process that can open nothing and start nothing; workers
- * see copies of commands, and none of the guest's memory.
+ * see copies of commands, and none of the guest's memory. What takes more rights is the keeper's,
+ * which sees neither.
  */
 int main(int argc, char **argv)
 {

@@ -1,12 +1,14 @@
 /*
  * Compute: a million elements through specialised pipelines, checked against the CPU; indirect
- * dispatch, dispatch with a base, shared memory and atomics, buffer device addresses.
+ * dispatch, dispatch with a base, shared memory and atomics, buffer device addresses, mathematics.
  */
 #include "vkapp.h"
 
 #include <string.h>
 
 #include "address_comp.h"
+#include "half_comp.h"
+#include "math_comp.h"
 #include "mix_comp.h"
 #include "sum_comp.h"
 
@@ -183,6 +185,26 @@ static void run_sum(struct compute *c)
     vkDestroyPipeline(c->app.device, pipeline, NULL);
 }
 
+/* Functions that a driver's compiler may leave to the C library, which its code must then find.
+ * Their last bits are the driver's own: the runs are compared, not the CPU. */
+static void run_math(struct compute *c, const char *name, struct spirv code)
+{
+    const struct push push = { COUNT, 77 };
+    const uint32_t *result = c->result.map;
+    VkPipeline pipeline = compute_pipeline_create(&c->app, code, c->layout, NULL);
+    VkCommandBuffer commands = start(c, pipeline, &push);
+    uint32_t n_empty = 0;
+
+    vkCmdDispatch(commands, COUNT / 64, 1, 1);
+    finish(c, commands);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        n_empty += result[i] == 0;
+    }
+    check(n_empty < COUNT / 1024, name, "%u results are 0", n_empty);
+    value(name, fnv1a(result, 4ull * COUNT));
+    vkDestroyPipeline(c->app.device, pipeline, NULL);
+}
+
 static void run_address(struct compute *c)
 {
     struct {
@@ -273,6 +295,12 @@ int main(int argc, char **argv)
     run_indirect(&c);
     run_base(&c);
     run_sum(&c);
+    run_math(&c, "mathematics", SPIRV(math_comp));
+    if (c.app.features12.shaderFloat16) {
+        run_math(&c, "mathematics_in_half_precision", SPIRV(half_comp));
+    } else {
+        skip("mathematics_in_half_precision", "shaderFloat16");
+    }
     run_address(&c);
     destroy(&c);
     return app_close(&c.app);

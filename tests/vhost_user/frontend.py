@@ -78,6 +78,14 @@ class Program:
     def says(self, text):
         return text in self.text()
 
+    def keeper(self):
+        return child_of(self.process.pid)
+
+    def server(self):
+        """The render server's process id; there may be a new one on its way."""
+        wait_for(lambda: child_of(self.keeper()))
+        return child_of(self.keeper())
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -89,6 +97,11 @@ class Program:
         text = self.text()
         self.folder.cleanup()
         assert code == 0, f"exit code {code}\n{text}"
+
+
+def child_of(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
 
 
 def wait_for(what):

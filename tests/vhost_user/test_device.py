@@ -388,7 +388,7 @@ class Blobs(Case):
             extra = [(0x800000000, size, USER + (1 << 32), 0, fd)] if n % 2 else []
             self.assertEqual(f.set_memory(extra), 0)
             self.assertEqual(f.finish(head).fence, n + 1)
-        maps = open(f"/proc/{self.program.process.pid}/maps").read()
+        maps = Path(f"/proc/{self.program.process.pid}/maps").read_text()
         self.assertEqual(maps.count("memfd:guest"), 1)
         self.assertEqual(maps.count("memfd:fake"), 0)
         # Hot-plug: another module of memory, from which a command can come.
@@ -529,16 +529,65 @@ class Lives(Case):
 
     @unittest.skipIf(SANITIZED, "sanitizers need what it gives away")
     def test_it_is_confined(self):
-        status = open(f"/proc/{self.program.process.pid}/status").read()
+        status = Path(f"/proc/{self.program.process.pid}/status").read_text()
         self.assertIn("Seccomp:\t2", status)
         self.assertIn("NoNewPrivs:\t1", status)
 
-    def test_a_render_server_that_ends_ends_the_device(self):
-        children = open(f"/proc/{self.program.process.pid}/task/{self.program.process.pid}/children")
-        os.kill(int(children.read().split()[0]), signal.SIGKILL)
-        self.assertEqual(self.program.process.wait(DEADLINE_S), 1)
+    def test_a_render_server_that_ends_is_replaced(self):
+        f = self.front
+        f.ctx_create(1)
+        f.finish(f.submit(1, (FAKE_HOLD, 1)))
+        held = f.submit(1, fence=1, ring=1)
+        f.finish(f.create_blob(1, 5))
+        os.kill(self.program.server(), signal.SIGKILL)
+        # The guest is told, and nobody waits for ever.
+        self.assertEqual(f.finish(held).fence, 1)
+        self.assertEqual(f.finish(f.submit(1, (FAKE_NOTHING, 0))).type, UNSPEC)
+        self.assertEqual(f.finish(f.create_blob(1, 6)).type, UNSPEC)
+        # A context that comes at once waits for the new one.
+        self.assertEqual(f.ctx_create(2), OK_NODATA)
+        self.assertEqual(f.finish(f.submit(2, (FAKE_NOTHING, 0), fence=2, ring=0)).type, OK_NODATA)
+        self.fails(0x201, b"", OK_NODATA, ctx=1)
+        self.fails(0x102, u32(5, 0), OK_NODATA)
+        self.assertEqual(f.ctx_create(1), OK_NODATA)
+        self.assertEqual(f.finish(f.create_blob(1, 5)).type, OK_NODATA)
         self.assertTrue(self.program.says("the render server has ended"))
+
+    def test_a_context_that_meets_a_dead_render_server(self):
+        f = self.front
+        server = self.program.server()
+        os.kill(server, signal.SIGSTOP)
+        head = f.command(0x200, struct.pack("<II64s", 1, 4, b"x"), ctx=1)
+        first = f.submit(1, (FAKE_NOTHING, 0))
+        self.assertEqual(f.finish(head).type, OK_NODATA)
+        self.assertFalse(f.queues[0].is_done(first))
+        os.kill(server, signal.SIGKILL)
+        self.assertEqual(f.finish(first).type, OK_NODATA)
+
+    def test_render_servers_that_end_all_the_time(self):
+        f = self.front
+        for n in range(1, 6):
+            os.kill(self.program.server(), signal.SIGKILL)
+            wait_for(lambda n=n: self.program.text().count("render server has ended") == n)
+            if n < 5:
+                f.ctx_create(n)
+                self.assertEqual(f.finish(f.submit(n, (FAKE_NOTHING, 0))).type, OK_NODATA)
+        f.ctx_create(5)
+        self.assertEqual(f.finish(f.submit(5, (FAKE_NOTHING, 0))).type, UNSPEC)
+        self.assertTrue(self.program.says("it has ended too often"))
+        self.fails(0x108, u32(0, 0), OK_CAPSET_INFO)
+
+    def test_the_end_leaves_nothing(self):
+        server, keeper = self.program.server(), self.program.keeper()
+        self.assertTrue(os.path.exists(self.program.path))
+        self.program.process.kill()
+        self.program.process.wait()
+        for pid in (server, keeper):
+            wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}/fd/0"))
+        self.assertFalse(os.path.exists(self.program.path))
         self.program.start()
+        self.program.stop()
+        self.assertFalse(os.path.exists(self.program.path))
 
 
 class OtherStarts(unittest.TestCase):
@@ -588,6 +637,18 @@ class OtherStarts(unittest.TestCase):
         self.assertEqual(r.returncode, 1)
         self.assertIn(b"--fd 9 is no connected stream socket", r.stderr)
 
+    def test_a_render_server_that_cannot_be(self):
+        for words, said in ((["--render-server", "/nonsense"], b"render server /nonsense: No such"),
+                            (["--limit", "nonsense=1"], b"the render server ended by itself")):
+            with tempfile.TemporaryDirectory(prefix="cordon-vu-") as folder:
+                path = os.path.join(folder, "gpu.sock")
+                r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--socket-path", path,
+                                    "--render-server", os.environ["CORDON_SERVER"], *words],
+                                   capture_output=True, check=False, timeout=DEADLINE_S)
+                self.assertEqual(r.returncode, 1)
+                self.assertIn(said, r.stderr)
+                self.assertEqual(os.listdir(folder), [])
+
     def test_command_lines_that_are_wrong(self):
         for words in (["--fd", "3", "--socket-path", "x"], ["--display", "9x9"], ["--nonsense"],
                       ["--window-size", "3G"], ["--window-size", "4"], ["--shmem-bit", "23"],
@@ -610,7 +671,7 @@ class Display(Case):
         self.program.process.send_signal(signal.SIGUSR1)
         wait_for(lambda: self.program.text().count("wrote ") > self.shots)
         self.shots += 1
-        data = open(self.png, "rb").read()
+        data = Path(self.png).read_bytes()
         self.assertEqual(data[:8], b"\x89PNG\r\n\x1a\n")
         at, chunks = 8, {}
         while at < len(data):
