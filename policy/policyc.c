@@ -3,6 +3,7 @@
  *
  *   @default notify | kill | trap | allow   what happens to a call that no line lists
  *   @mdwe                                the driver runs under W^X
+ *   @cache                               workers get a folder for what the driver compiles
  *   @include FILE                        relative to the including file
  *   name: allow                          # reason
  *   name: return ERRNO
@@ -168,6 +169,7 @@ static struct place first_ioctl;
 static char *broker[MAX_BROKER];
 static unsigned n_broker;
 static bool mdwe;
+static bool cache;
 static uint32_t default_action;
 static bool default_set;
 static struct place at;
@@ -580,6 +582,8 @@ static void parse_directive(int depth)
         default_set = true;
     } else if (take("@mdwe")) {
         mdwe = true;
+    } else if (take("@cache")) {
+        cache = true;
     } else if (take("@include")) {
         const char *slash = strrchr(at.file, '/');
         struct place here = at;
@@ -924,9 +928,9 @@ static void write_c(FILE *f, const char *policy, const char *symbol)
     fprintf(f, "    { -1, 0 },\n};\n\nextern const struct policy_program %s;\n", symbol);
     fprintf(f,
             "const struct policy_program %s = {\n    .name = \"%s\",\n    .code = code,\n"
-            "    .n_code = %u,\n    .notify = %d,\n    .mdwe = %d,\n    .broker = broker,\n"
-            "    .answers = answers,\n};\n",
-            symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe);
+            "    .n_code = %u,\n    .notify = %d,\n    .mdwe = %d,\n    .cache = %d,\n"
+            "    .broker = broker,\n    .answers = answers,\n};\n",
+            symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe, cache);
 }
 
 static void write_action(FILE *f, uint32_t action)

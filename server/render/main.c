@@ -473,5 +473,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     (void)fcntl(s.options.socket_fd, F_SETFD, FD_CLOEXEC);
+    if (!connection_vmm_is_served(s.options.socket_fd)) {
+        connection_refuse_all(s.options.socket_fd);
+        return EXIT_SUCCESS;
+    }
     return serve(&s);
 }

@@ -228,7 +228,7 @@ int spawner_init(struct spawner *s, const struct spawner_config *config, uint32_
     if (s->null_fd < 0) {
         return failed(ret_failure, s->null_fd, SANDBOX_EXIT_FDS, "open(/dev/null)");
     }
-    jail_environment(s->plan.layers, config->environment, s->env);
+    jail_environment(&s->plan, config->environment, s->env);
     tell_worker(s, config->log_level, config->limits, config->validate);
     return 0;
 }
