@@ -129,6 +129,11 @@ def check_host(name, row, programs, folder):
         except (RuntimeError, TimeoutError, OSError):
             served = False
         text = server.read_log()
+        # Who reads any one line must know.
+        if "--sandbox=off" in row[1] and not all(
+                line.startswith("cordon-render-server [SANDBOX OFF]: ")
+                for line in text.splitlines()):
+            raise Failure(f"{name}: a line does not begin with [SANDBOX OFF]:\n{text}")
         for word in words:
             if word not in text:
                 raise Failure(f"{name}: `{word}` is not in the log:\n{text}")

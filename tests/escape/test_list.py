@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Every attempt of the threat list, 1 to 106, is tried somewhere, and where is no empty claim.
+"""Every attempt of the threat list, 1 to 106, is tried somewhere, and where is no empty claim; nor
+are the tests that docs/threat-model.md names.
 
 usage: test_list.py ESCAPE_TRY
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -17,6 +19,13 @@ def rows(name):
     for line in (HERE / name).read_text().splitlines():
         if line and not line.startswith("#"):
             yield line.split("\t")
+
+
+def claims(page):
+    """(file, word in it) of each test that a page names: `file` (`word`, `word`)."""
+    for file, words in re.findall(r"`(tests/[^`]+)`(?: \(((?:`[^`]+`(?:, )?)+)\))?", page):
+        yield file, None
+        yield from ((file, word) for word in re.findall("`([^`]+)`", words))
 
 
 def main():
@@ -37,6 +46,10 @@ def main():
             wrong.append(f"elsewhere.tsv: {number}: there is no {word} in {file}")
     wrong += [f"{number} is tried nowhere" for number in range(1, LAST + 1)
               if number not in numbers]
+    for file, word in claims((TOP / "docs/threat-model.md").read_text()):
+        path = TOP / file
+        if not path.is_file() or (word and word not in path.read_text()):
+            wrong.append(f"threat-model.md: there is no {word or 'file'} in {file}")
     print(f"{len(numbers)} of {LAST} numbers, {len(tried)} attempts in a sealed process", *wrong,
           sep="\n")
     return 1 if wrong or max(numbers) > LAST else 0
