@@ -12,6 +12,16 @@
  * limit would be some 200 KB; it cannot raise it, but we make the pair. */
 #define SOCKET_MESSAGE (4u << 20)
 
+/* A context is at its busiest right after its start: a worker that loads its driver beside it takes
+ * the processor that it needs. So its replacement is started a little later... */
+#define REFILL_DELAY_MS 250
+/* ...unless a context has come in vain lately: then more are likely to come. */
+#define RUSH_MS 1000
+/* A spare worker that fails is tried again after a second, two, four and so on; after that the next
+ * context brings the next try. */
+#define RETRY_MS 1000
+#define RETRIES 5
+
 /* The VMM has closed its end, and everything that it sent has been read. */
 static bool at_end(int fd)
 {
@@ -101,9 +111,8 @@ static void fail_hopeless(struct contexts *c, const char *why)
     }
 }
 
-void contexts_top_up(struct contexts *c)
+static void start_up_to(struct contexts *c, uint32_t want)
 {
-    uint32_t want = count_waiting(c) + c->spares;
     struct worker *w;
 
     for (uint32_t have = count_coming(c); have < want; have++) {
@@ -112,6 +121,30 @@ void contexts_top_up(struct contexts *c)
             fail_hopeless(c, "no worker could be started");
             return;
         }
+    }
+}
+
+void contexts_top_up(struct contexts *c)
+{
+    start_up_to(c, count_waiting(c) + c->spares);
+}
+
+static void on_refill(void *arg)
+{
+    struct contexts *c = arg;
+
+    c->refill_at_ms = UINT64_MAX;
+    contexts_top_up(c);
+}
+
+/* A later reason does not put off an earlier one. */
+static void refill_after(struct contexts *c, uint64_t delay_ms)
+{
+    uint64_t at_ms = loop_now_ms() + delay_ms;
+
+    if (at_ms < c->refill_at_ms) {
+        c->refill_at_ms = at_ms;
+        loop_timer_arm(c->refill, delay_ms);
     }
 }
 
@@ -130,15 +163,28 @@ static void pair_up(struct contexts *c)
         }
         w->context = ctx;
         ctx->worker = w;
+        c->retries = 0;
         log_named(LOG_LEVEL_INFO, ctx->id, ctx->name, "served by worker %u (pid %d)", w->number,
                   (int)w->pid);
     }
 }
 
+/* After a change: who waits gets a worker, those who still wait get one started now, and spares
+ * come when that disturbs nobody. */
 void contexts_settle(struct contexts *c)
 {
+    uint32_t waiting;
+
     pair_up(c);
-    contexts_top_up(c);
+    waiting = count_waiting(c);
+    if (waiting > 0) {
+        c->rush_until_ms = loop_now_ms() + RUSH_MS;
+        start_up_to(c, waiting);
+    } else if (count_coming(c) < c->spares) {
+        bool now = c->failing || loop_now_ms() < c->rush_until_ms;
+
+        refill_after(c, now ? 0 : REFILL_DELAY_MS);
+    }
 }
 
 static void on_ready(void *arg, struct worker *w)
@@ -147,7 +193,9 @@ static void on_ready(void *arg, struct worker *w)
 
     (void)w;
     c->failing = false;
-    pair_up(c);
+    c->proven = true;
+    c->n_failed = 0;
+    contexts_settle(c);
 }
 
 static void note_loss(struct contexts *c)
@@ -239,31 +287,43 @@ static void on_dead(void *arg, struct worker *w, const struct obituary *o)
     if (o->asked) {
         return;
     }
-    /* Not tried again at once: what failed would most likely fail again, for ever. The next
-     * context brings the next try. */
-    c->failing = c->failing || !o->ready;
-    fail_hopeless(c, "its worker did not start");
+    /* What has worked before and fails once had bad luck (a sibling may have used up what they
+     * share, such as descriptors in flight). Otherwise it would most likely fail again, for ever. */
+    if (!o->ready && (++c->n_failed > 1 || !c->proven)) {
+        c->failing = true;
+    }
+    if (c->failing) {
+        fail_hopeless(c, "its worker did not start");
+    } else if (count_waiting(c) > 0) {
+        contexts_settle(c);
+    }
+    if (c->retries < RETRIES && count_coming(c) < c->spares) {
+        refill_after(c, (uint64_t)RETRY_MS << c->retries++);
+    }
 }
 
-void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
-                   const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
-                   void (*changed)(void *arg), void *arg)
+int contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
+                  const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
+                  void (*changed)(void *arg), void *arg)
 {
     const struct supervisor_owner owner = { .ready = on_ready, .dead = on_dead, .arg = c };
 
     *c = (struct contexts){
         .loop = loop,
         .spares = spares,
+        .refill_at_ms = UINT64_MAX,
         .changed = changed,
         .arg = arg,
     };
     registry_init(&c->registry);
     gate_init(&c->gate, limits, loop_now_ms());
     supervisor_init(&c->supervisor, loop, spawner, ready_timeout_ms, &owner);
+    return loop_add_timer(loop, on_refill, c, &c->refill);
 }
 
 void contexts_fini(struct contexts *c)
 {
+    c->refill = loop_source_remove(c->refill);
     contexts_reset(c);
     supervisor_fini(&c->supervisor);
 }

@@ -293,7 +293,8 @@ class Rings(harness.ProtocolTest):
         victims = [pid for pid in worker_pids(self.server) if self.maps_ring(pid)]
         self.assertEqual(len(victims), 1)
         os.kill(victims[0], signal.SIGKILL)
-        self.assertTrue(ring.wait_fatal(timeout=5), "the server sets it on the dead worker's behalf")
+        self.assertTrue(ring.wait_fatal(timeout=5), "the server sets it on the dead worker's behalf:\n"
+                        + self.server.read_log())
         self.assertTrue(context.ended())
         self.assertIsNotNone(self.server.wait_log("ctx=1", "SIGKILL"))
 
