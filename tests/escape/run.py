@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every escape attempt under the given layers and compares with attempts.tsv.
 
-usage: run.py ESCAPE_RUN ESCAPE_TRY LAYERS
+usage: run.py ESCAPE_RUN ESCAPE_TRY LAYERS [NAME...]
 
 As root every attempt is made twice, as root and as an ordinary user; the control column `none`
 only as an ordinary user, so that what succeeds does no harm. Status 77: this host cannot do it.
@@ -68,10 +68,11 @@ def run_as(uid, argv):
         return subprocess.CompletedProcess(argv, 1, "broken: no end", "")
 
 
-def run_all(uid, runner, helper, layers, table):
+def run_all(uid, runner, helper, layers, table, only):
     failures = 0
     escaped = []
     names = [line.split()[1] for line in run_as(uid, [helper, "--list"]).stdout.splitlines()]
+    names = [name for name in names if not only or name in only]
     for name in names:
         if name not in table:
             print(f"FAIL {name}: not in the table")
@@ -94,7 +95,7 @@ def run_all(uid, runner, helper, layers, table):
 
 
 def main():
-    runner, helper, layers = sys.argv[1:]
+    runner, helper, layers, *only = sys.argv[1:]
     table = read_table(Path(__file__).with_name("attempts.tsv"))
     uids = [os.geteuid()]
     if uids == [0]:
@@ -109,7 +110,7 @@ def main():
             if able.returncode == 77:
                 print(f"SKIP as uid {uid}: {able.stdout.strip()}")
                 return 77
-            failures += run_all(uid, runner, helper, layers, table)
+            failures += run_all(uid, runner, helper, layers, table, only)
     return 1 if failures else 0
 
 
