@@ -9,6 +9,7 @@
 
 #include "ipc/worker_wire.h"
 #include "worker/resources.h"
+#include "worker/limits.h"
 #include "worker/ring.h"
 
 #define RING_ID 0xabcdef0012345678u
@@ -264,7 +265,7 @@ static void number_of_rings_is_capped(void **state)
         atomic_store(c.status, 0);
         id++;
     }
-    assert_int_equal(id, 129);
+    assert_int_equal(id, LIMIT_RINGS + 1);
 }
 
 /* ---- running ------------------------------------------------------------------------------ */
