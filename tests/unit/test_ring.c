@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "ipc/worker_wire.h"
-#include "worker/resources.h"
 #include "worker/limits.h"
+#include "worker/resources.h"
 #include "worker/ring.h"
 
 #define RING_ID 0xabcdef0012345678u
