@@ -107,7 +107,7 @@ void cmd_vkWaitRingSeqnoMESA(struct decoder *d, struct wire_vkWaitRingSeqnoMESA 
     } else if (r == -EDEADLK) {
         decoder_fail(d,
                      "waits for %" PRIu64 ", which the ring will never reach: it has run all "
-                     "that is in it",
+                     "that is in it, or its memory was taken away",
                      c->seqno);
     } else if (r < 0) {
         d->cancelled = true; /* the context is over */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,6 +20,12 @@
 #include "worker/limits.h"
 #include "worker/memory.h"
 #include "worker/ring.h"
+
+/* Commands that a VMM sends all the time, one per message. */
+#define WIRE_NOTIFY_RING 190u
+#define WIRE_SUBMIT_VIRTQUEUE_SEQNO 251u
+#define WIRE_WAIT_RING_SEQNO 253u
+#define WIRE_SMALL_SIZE 24u /* of each of these, and too small for another command behind it */
 
 /* A tail that the VMM could not send is longer than its socket's buffer, which is never smaller
  * than this: then a request may stand in its place. */
@@ -48,22 +55,25 @@ struct requests {
     /* Set at creation, then const. */
     struct context *ctx;
     int socket_fd;
+    requests_watch_fn watch;
+    void *watch_arg;
     pthread_t thread;
 
-    /* Main thread only. */
+    bool reading_is_mine; /* context thread only: it holds `reading` */
+
+    /* Whoever holds it reads the socket: the context thread unless a request may take long. */
+    pthread_mutex_t reading;
     enum dialect_state state;
     uint8_t *buffer;         /* one message; LIMIT_SUBMIT_BYTES */
     struct request *partial; /* a SUBMIT_CMD whose tail is due; NULL if it is too long to come */
     uint32_t tail_due;       /* bytes; 0 = none */
-
-    /* Under the lock. */
-    pthread_mutex_t lock;
-    pthread_cond_t filled, drained;
-    struct list queue;
+    struct list queue;       /* read and not yet taken up */
     uint32_t n_queued;
     uint64_t bytes_queued;
-    bool busy; /* one is being run */
-    bool stopping;
+
+    _Atomic bool stopping;
+    _Atomic uint64_t n_messages;   /* read so far */
+    _Atomic uint32_t n_unfinished; /* requests queued or being run */
 };
 
 static struct request *request_new(uint32_t op, size_t size)
@@ -168,19 +178,36 @@ static int create_resource(struct context *ctx, const struct ctx_create_resource
     return err;
 }
 
+/* Errors of the table of resources that are limits, by name. */
+static const char *refusal(int err, char text[64])
+{
+    if (err == -EDQUOT) {
+        (void)snprintf(text, 64, "limit blobs: more than %" PRIu32, limits_from_server.blobs);
+    } else if (err == -ENOSPC) {
+        (void)snprintf(text, 64, "limit shm: more than %" PRIu64 " MiB",
+                       limits_from_server.shm >> 20);
+    } else if (err == -EFBIG) {
+        (void)snprintf(text, 64, "limit blob: larger than RLIMIT_FSIZE");
+    } else {
+        (void)snprintf(text, 64, "%s", strerror(-err));
+    }
+    return text;
+}
+
 static void run_create_resource(struct requests *q, struct request *r)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     const struct ctx_create_resource *c = &r->create_resource;
     struct ctx_create_resource_reply reply = { .fd_type = CTX_FD_NONE };
     AUTO_CLOSE int fd = -1;
+    char text[64];
     int err;
 
     err = create_resource(q->ctx, c, &reply, &fd);
     if (err < 0) {
         log_limited(&limit, LOG_LEVEL_WARN, 0,
                     "resource %u from blob %" PRIu64 " of %" PRIu64 " bytes, flags %u: %s; refused",
-                    c->res_id, c->blob_id, c->blob_size, c->blob_flags, strerror(-err));
+                    c->res_id, c->blob_id, c->blob_size, c->blob_flags, refusal(err, text));
         reply = (struct ctx_create_resource_reply){ .fd_type = CTX_FD_NONE };
     }
     /* The VMM's main thread waits for this. If it is gone, the main thread will see that. */
@@ -191,6 +218,7 @@ static void run_import_resource(struct context *ctx, struct request *r)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     const struct ctx_import_resource *c = &r->import_resource;
+    char text[64];
     int err = -EINVAL;
 
     if (c->fd_type == RESOURCE_DMABUF || c->fd_type == RESOURCE_OPAQUE ||
@@ -202,20 +230,29 @@ static void run_import_resource(struct context *ctx, struct request *r)
     if (err < 0) {
         log_limited(&limit, LOG_LEVEL_WARN, 0,
                     "import of resource %u, type %d, %" PRIu64 " bytes: %s; ignored", c->res_id,
-                    c->fd_type, c->size, strerror(-err));
+                    c->fd_type, c->size, refusal(err, text));
     }
 }
 
 static void run_destroy_resource(struct context *ctx, const struct request *r)
 {
     uint32_t id = r->destroy_resource.res_id;
+    struct resource *resource = resources_get(&ctx->resources, id);
+    uint32_t n;
 
-    if (rings_use_resource(ctx, id)) {
-        context_fatal(ctx, "resource %u is destroyed while a ring lives in it", id);
+    /* Unknown ids are ordinary: old VMMs tell every context of every resource. */
+    if (!resource) {
         return;
     }
-    /* Unknown ids are ordinary: old VMMs tell every context of every resource. */
+    /* So a guest process ends that was killed: its kernel takes its memory away piece by piece,
+     * rings included, and ends the context after that. */
+    n = rings_orphan(ctx, resource);
+    if (n > 0) {
+        log_info("%u %s in resource %u, which is destroyed: stopped", n, n > 1 ? "rings" : "ring",
+                 id);
+    }
     (void)resources_remove(&ctx->resources, id);
+    resource_unref(resource);
 }
 
 static void run_submit_cmd(struct context *ctx, const struct request *r)
@@ -269,61 +306,18 @@ static void run_request(struct requests *q, struct request *r)
     }
 }
 
-/* The next request, or NULL when the thread is to end. */
-static struct request *queue_take(struct requests *q)
-{
-    struct request *r;
-    LOCK_SCOPE(&q->lock);
-
-    q->busy = false;
-    while (list_empty(&q->queue) && !q->stopping && !context_is_fatal(q->ctx)) {
-        pthread_cond_signal(&q->drained);
-        pthread_cond_wait(&q->filled, &q->lock);
-    }
-    if (q->stopping || context_is_fatal(q->ctx)) {
-        pthread_cond_signal(&q->drained);
-        return NULL;
-    }
-    r = list_entry(q->queue.next, struct request, link);
-    list_remove(&r->link);
-    q->n_queued--;
-    q->bytes_queued -= r->size;
-    q->busy = true;
-    return r;
-}
-
-static void *context_main(void *arg)
-{
-    struct requests *q = arg;
-    struct context *ctx = q->ctx;
-    struct request *r;
-
-    pthread_setname_np(pthread_self(), "context");
-    while ((r = queue_take(q))) {
-        objects_wake(&ctx->objects, &ctx->decoder.reader);
-        run_request(q, r);
-        objects_sleep(&ctx->objects, &ctx->decoder.reader);
-        request_free(r);
-    }
-    return NULL;
-}
-
-/* ---- the main thread ---------------------------------------------------------------------- */
+/* ---- reading: whoever holds `reading` ----------------------------------------------------- */
 
 /* Takes own_request. */
 static int queue_put(struct requests *q, struct request *own_request)
 {
-    {
-        LOCK_SCOPE(&q->lock);
-
-        if (q->n_queued < LIMIT_QUEUED_REQUESTS &&
-            own_request->size <= LIMIT_QUEUED_BYTES - q->bytes_queued) {
-            list_append(&q->queue, &own_request->link);
-            q->n_queued++;
-            q->bytes_queued += own_request->size;
-            pthread_cond_signal(&q->filled);
-            return 0;
-        }
+    if (q->n_queued < LIMIT_QUEUED_REQUESTS &&
+        own_request->size <= LIMIT_QUEUED_BYTES - q->bytes_queued) {
+        list_append(&q->queue, &own_request->link);
+        q->n_queued++;
+        q->bytes_queued += own_request->size;
+        atomic_fetch_add_explicit(&q->n_unfinished, 1, memory_order_relaxed);
+        return 0;
     }
     request_free(own_request);
     context_fatal(q->ctx,
@@ -401,7 +395,8 @@ static int feed_request(struct requests *q, const uint8_t *bytes, size_t size, s
     return queue_put(q, r);
 }
 
-int requests_feed(struct requests *q, const void *bytes, size_t size, struct fdset *fds)
+/* One message, as received; takes the fds that it needs out of the set. 0 or -EPROTO. */
+static int feed(struct requests *q, const void *bytes, size_t size, struct fdset *fds)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     uint32_t tail_due = q->tail_due;
@@ -431,49 +426,147 @@ int requests_feed(struct requests *q, const void *bytes, size_t size, struct fds
     return -EPROTO;
 }
 
+/* Reads one message and queues the request that it completes. `flags`: 0 or MSG_DONTWAIT. 0;
+ * -EAGAIN; -ECONNRESET: the VMM has closed it; -EPROTO: the context has ended. */
+static int read_message(struct requests *q, int flags)
+{
+    AUTO_FDSET struct fdset fds = { 0 };
+    size_t cap = MAX(sizeof(union ctx_request), MIN(q->tail_due, LIMIT_SUBMIT_BYTES));
+    size_t size;
+    int r;
+
+    if (context_is_fatal(q->ctx)) {
+        return -EPROTO;
+    }
+    do {
+        r = seqpacket_recv_flags(q->socket_fd, q->buffer, cap, &size, &fds, flags);
+    } while (r == -EINTR);
+    if (r == -EAGAIN || r == -ECONNRESET) {
+        return r;
+    }
+    if (r < 0) {
+        context_fatal(q->ctx, "context socket: a message of more than %zu bytes, or broken: %s",
+                      cap, strerror(-r));
+        return -EPROTO;
+    }
+    r = feed(q, q->buffer, size, &fds);
+    /* Pairs with requests_done(): the request was counted before. */
+    atomic_fetch_add_explicit(&q->n_messages, 1, memory_order_release);
+    return r;
+}
+
 int requests_read(struct requests *q)
 {
-    for (;;) {
-        AUTO_FDSET struct fdset fds = { 0 };
-        size_t cap = MAX(sizeof(union ctx_request), MIN(q->tail_due, LIMIT_SUBMIT_BYTES));
-        size_t size;
-        int err;
+    int r;
 
-        if (context_is_fatal(q->ctx)) {
-            return -EPROTO;
-        }
-        err = seqpacket_recv_flags(q->socket_fd, q->buffer, cap, &size, &fds, MSG_DONTWAIT);
-        if (err == -EAGAIN) {
-            return 0;
-        }
-        if (err == -EINTR) {
-            continue;
-        }
-        if (err == -ECONNRESET) {
-            return err;
-        }
-        if (err < 0) {
-            context_fatal(q->ctx, "context socket: a message of more than %zu bytes, or broken: %s",
-                          cap, strerror(-err));
-            return -EPROTO;
-        }
-        err = requests_feed(q, q->buffer, size, &fds);
-        if (err < 0) {
-            return err;
-        }
+    if (pthread_mutex_trylock(&q->reading) != 0) {
+        return 0; /* the context thread is back and reads */
     }
+    do {
+        r = read_message(q, MSG_DONTWAIT);
+    } while (r == 0);
+    if (r == -EAGAIN) {
+        q->watch(q->watch_arg, true);
+        r = 0;
+    }
+    pthread_mutex_unlock(&q->reading);
+    return r;
 }
 
-void requests_drain(struct requests *q)
+/* ---- the context thread ------------------------------------------------------------------- */
+
+void requests_let_go(struct requests *q)
 {
-    LOCK_SCOPE(&q->lock);
-
-    while ((!list_empty(&q->queue) || q->busy) && !context_is_fatal(q->ctx)) {
-        pthread_cond_wait(&q->drained, &q->lock);
+    if (q && q->reading_is_mine) {
+        q->watch(q->watch_arg, true);
+        q->reading_is_mine = false;
+        pthread_mutex_unlock(&q->reading);
     }
 }
 
-int requests_create(struct context *ctx, int socket_fd, struct requests **ret_requests)
+static void take_back(struct requests *q)
+{
+    if (!q->reading_is_mine) {
+        pthread_mutex_lock(&q->reading);
+        q->reading_is_mine = true;
+        q->watch(q->watch_arg, false);
+    }
+}
+
+/* May it take long, so that somebody else must read meanwhile? Not while the VMM waits for its
+ * reply; and the protocol's own small commands let go by themselves, should they have to wait. */
+static bool may_take_long(const struct request *r)
+{
+    uint32_t command = 0;
+
+    if (r->op == CTX_OP_SUBMIT_FENCE) {
+        return true; /* a submission to the driver */
+    }
+    if (r->op != CTX_OP_SUBMIT_CMD) {
+        return false;
+    }
+    if (r->size == WIRE_SMALL_SIZE) {
+        memcpy(&command, r->commands, sizeof(command));
+    }
+    return command != WIRE_NOTIFY_RING && command != WIRE_SUBMIT_VIRTQUEUE_SEQNO &&
+           command != WIRE_WAIT_RING_SEQNO;
+}
+
+/* The next request, or NULL when the thread is to end. */
+static struct request *next_request(struct requests *q)
+{
+    struct request *r;
+
+    while (list_empty(&q->queue)) {
+        if (q->stopping || read_message(q, 0) < 0) {
+            return NULL;
+        }
+    }
+    if (q->stopping || context_is_fatal(q->ctx)) {
+        return NULL;
+    }
+    r = list_entry(q->queue.next, struct request, link);
+    list_remove(&r->link);
+    q->n_queued--;
+    q->bytes_queued -= r->size;
+    return r;
+}
+
+static void *context_main(void *arg)
+{
+    struct requests *q = arg;
+    struct context *ctx = q->ctx;
+    struct request *r;
+
+    pthread_setname_np(pthread_self(), "context");
+    take_back(q);
+    while ((r = next_request(q))) {
+        if (may_take_long(r)) {
+            requests_let_go(q);
+        }
+        objects_wake(&ctx->objects, &ctx->decoder.reader);
+        run_request(q, r);
+        objects_sleep(&ctx->objects, &ctx->decoder.reader);
+        request_free(r);
+        take_back(q);
+        atomic_fetch_sub_explicit(&q->n_unfinished, 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&q->reading);
+    q->watch(q->watch_arg, true); /* the main thread sees the hang-up, if that is why we end */
+    return NULL;
+}
+
+bool requests_done(const struct requests *q, uint64_t n_messages)
+{
+    return context_is_fatal(q->ctx) ||
+           (atomic_load_explicit(&q->n_messages, memory_order_acquire) >= n_messages &&
+            atomic_load_explicit(&q->n_unfinished, memory_order_acquire) == 0);
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+int requests_create(struct context *ctx, int socket_fd, requests_watch_fn watch, void *arg,
+                    struct requests **ret_requests)
 {
     struct requests *q = calloc(1, sizeof(*q));
     int err;
@@ -483,11 +576,11 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
     }
     q->ctx = ctx;
     q->socket_fd = socket_fd;
+    q->watch = watch;
+    q->watch_arg = arg;
     q->state = DIALECT_BEFORE_INIT;
     list_init(&q->queue);
-    pthread_mutex_init(&q->lock, NULL);
-    pthread_cond_init(&q->filled, NULL);
-    pthread_cond_init(&q->drained, NULL);
+    pthread_mutex_init(&q->reading, NULL);
     /* Pages come as they are used: an ordinary context touches one. */
     q->buffer =
         mmap(NULL, LIMIT_SUBMIT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -495,8 +588,10 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
         err = -errno;
         goto fail;
     }
+    ctx->requests = q;
     err = -pthread_create(&q->thread, NULL, context_main, q);
     if (err < 0) {
+        ctx->requests = NULL;
         munmap(q->buffer, LIMIT_SUBMIT_BYTES);
         goto fail;
     }
@@ -504,9 +599,7 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
     return 0;
 
 fail:
-    pthread_cond_destroy(&q->drained);
-    pthread_cond_destroy(&q->filled);
-    pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->reading);
     free(q);
     return err;
 }
@@ -516,20 +609,16 @@ struct requests *requests_destroy(struct requests *q)
     if (!q) {
         return NULL;
     }
-    {
-        LOCK_SCOPE(&q->lock);
-        q->stopping = true;
-        pthread_cond_signal(&q->filled);
-    }
+    atomic_store(&q->stopping, true);
+    (void)shutdown(q->socket_fd, SHUT_RD); /* wakes it if it reads */
     pthread_join(q->thread, NULL);
+    q->ctx->requests = NULL;
     list_for_each_safe (link, &q->queue) {
         request_free(list_entry(link, struct request, link));
     }
     request_free(q->partial);
     munmap(q->buffer, LIMIT_SUBMIT_BYTES);
-    pthread_cond_destroy(&q->drained);
-    pthread_cond_destroy(&q->filled);
-    pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->reading);
     free(q);
     return NULL;
 }

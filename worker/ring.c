@@ -31,6 +31,7 @@
 #include "worker/decoder.h"
 #include "worker/limits.h"
 #include "worker/pace.h"
+#include "worker/requests.h"
 #include "worker/resources.h"
 
 /* A ring that has run dry this long, while the context thread waits for a position that its tail
@@ -52,6 +53,9 @@ struct ring {
     uint8_t *extra;
     struct list link; /* context::rings */
     pthread_t thread;
+
+    /* Context thread only. */
+    bool orphaned; /* its resource is gone for the guest */
 
     /* Ring thread only. */
     struct decoder decoder;
@@ -431,8 +435,8 @@ static int ring_check(struct context *ctx, uint64_t id, const struct ring_layout
         snprintf(why, why_size, "ring id %" PRIu64 " is %s", id, id ? "in use" : "reserved");
         return -EPROTO;
     }
-    if (ctx->n_rings >= LIMIT_RINGS) {
-        snprintf(why, why_size, "more than %u rings", LIMIT_RINGS);
+    if (ctx->n_rings >= limits_from_server.rings) {
+        snprintf(why, why_size, "limit rings: more than %" PRIu32, limits_from_server.rings);
         return -ENOSPC;
     }
     resource = resources_get(&ctx->resources, l->resource_id);
@@ -588,6 +592,7 @@ static int ring_wait(struct ring *r, uint32_t seqno)
         } else if (now_ns() - dry_since > DEADLOCK_NS) {
             return -EDEADLK;
         }
+        requests_let_go(r->ctx->requests);
         ring_wait_slice(r, seqno, slice);
         slice = MIN(slice * 2, WAIT_LAST_NS);
     }
@@ -600,6 +605,9 @@ int ring_wait_seqno(struct context *ctx, uint64_t id, uint64_t seqno)
 
     if (!r) {
         return -ENOENT;
+    }
+    if (r->orphaned) {
+        return -EDEADLK;
     }
     ring_wake(r);
     objects_sleep(ctx->decoder.objects, &ctx->decoder.reader);
@@ -659,14 +667,20 @@ void rings_stop(struct context *ctx)
     }
 }
 
-bool rings_use_resource(struct context *ctx, uint32_t resource_id)
+uint32_t rings_orphan(struct context *ctx, const struct resource *resource)
 {
-    list_for_each (link, &ctx->rings) {
-        const struct ring *r = list_entry(link, struct ring, link);
+    uint32_t n = 0;
 
-        if (r->layout.resource_id == resource_id) {
-            return true;
+    list_for_each (link, &ctx->rings) {
+        struct ring *r = list_entry(link, struct ring, link);
+
+        if (r->resource == resource && !r->orphaned) {
+            r->orphaned = true;
+            n++;
+            atomic_store_explicit(&r->stopping, true, memory_order_relaxed);
+            atomic_fetch_or_explicit(r->status, RING_STATUS_FATAL, memory_order_seq_cst);
+            ring_wake(r);
         }
     }
-    return false;
+    return n;
 }

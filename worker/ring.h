@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct context;
+struct resource;
 struct ring;
 
 #define RING_STATUS_IDLE 1u
@@ -37,7 +38,8 @@ int ring_notify(struct context *ctx, uint64_t id);  /* -ENOENT unknown; wakes it
 int ring_write_extra(struct context *ctx, uint64_t id, uint64_t offset, uint32_t value);
 int ring_submit_virtqueue_seqno(struct context *ctx, uint64_t id, uint64_t seqno);
 /* Blocks the context thread until the ring's head has reached seqno. 0; -ENOENT; -ECANCELED when
- * the context ends meanwhile; -EDEADLK when the ring has nothing to do and never will. */
+ * the context ends meanwhile; -EDEADLK when the ring never will: it has run all that is in it, or
+ * has lost its memory. */
 int ring_wait_seqno(struct context *ctx, uint64_t id, uint64_t seqno);
 
 /* Called on the ring's own thread: blocks until a virtqueue seqno >= this was recorded. 0, or
@@ -56,7 +58,8 @@ void rings_fatal(struct context *ctx);
 void rings_alive(struct context *ctx);
 /* Stops and joins all. Main thread at the context's end. */
 void rings_stop(struct context *ctx);
-/* True if a ring lives in this resource (it must not be destroyed then). */
-bool rings_use_resource(struct context *ctx, uint32_t resource_id);
+/* The guest gives the resource up: the rings that live in it get FATAL and stop, without being
+ * waited for. They hold its memory until they are destroyed. Returns how many there were. */
+uint32_t rings_orphan(struct context *ctx, const struct resource *resource);
 
 #endif

@@ -26,15 +26,18 @@ const char options_help[] =
     "  --ready-timeout SECONDS      for a worker to load its driver and seal itself (30)\n"
     "  --validate                   run guests under the Khronos validation layer, whose messages go\n"
     "                               to the log: slow, for the tests of this program\n"
-    "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob (bytes; K, M,\n"
-    "                               G), objects, files, threads, contexts; and starts per second,\n"
-    "                               devices lost per minute; with cgroups ram, vm-ram, cpu,\n"
-    "                               cpu-weight: cordon-sandbox(7)\n"
+    "  --limit NAME=NUMBER,...      what the VM may hold: memory, vm-memory, heap, blob, shm (bytes;\n"
+    "                               K, M, G), objects, blobs, rings, files, threads, contexts; and\n"
+    "                               starts per second, devices lost per minute; with cgroups ram,\n"
+    "                               vm-ram, cpu, cpu-weight: cordon-sandbox(7)\n"
     "  --cgroup auto|off|FOLDER     the delegated cgroup in which workers get groups of their own;\n"
     "                               auto (at start): this process's, if it is delegated\n"
     "  --stats FILE                 write the server's numbers there, as JSON\n"
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
+    "\n"
+    "Options in the environment variable CORDON_OPTIONS, separated by spaces, come before these: for\n"
+    "a VMM that passes none (crosvm).\n"
     "\n"
     "Accepted for virgl_render_server's sake, without effect, since workers are always filtered:\n"
     "  --worker-seccomp-bpf FILE, --worker-seccomp-minijail-policy FILE,\n"
@@ -225,6 +228,28 @@ static enum option find(const char *argument, const char **ret_value)
         }
     }
     return OPTION_COUNT;
+}
+
+char **options_with(const char *text, int *argc, char **argv)
+{
+    char *copy = text ? strdup(text) : NULL;
+    char **all = copy ? calloc((size_t)*argc + strlen(copy) / 2 + 2, sizeof(*all)) : NULL;
+    char *save = NULL;
+    int n = 0;
+
+    if (!all) {
+        free(copy);
+        return argv;
+    }
+    all[n++] = argv[0];
+    for (char *one = strtok_r(copy, " \t\n", &save); one; one = strtok_r(NULL, " \t\n", &save)) {
+        all[n++] = one;
+    }
+    for (int i = 1; i < *argc; i++) {
+        all[n++] = argv[i];
+    }
+    *argc = n;
+    return all;
 }
 
 int options_parse(int argc, char *const *argv, struct options *ret, char *why, size_t size)

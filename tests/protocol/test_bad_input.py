@@ -225,9 +225,36 @@ class BadRings(harness.ProtocolTest):
         context = self.context()
         ring = Ring(context)
         self.assertTrue(context.sync())
+        other = Ring(context, ring_id=0x2000)
         context.destroy_resource(ring.resource)
         self.assertTrue(ring.wait_fatal())
+        self.assert_lives(context)
+        other.write(wire.command(wire.ENUMERATE_INSTANCE_VERSION, wire.PRESENT))
+        self.assertTrue(other.wait())
+        context.shm(4096)
+        context.submit(wire.destroy_ring(ring.id))
+        self.assert_lives(context)
+
+    def test_wait_for_a_ring_that_lost_its_memory(self):
+        context = self.context()
+        ring = Ring(context)
+        context.destroy_resource(ring.resource)
+        context.submit(wire.wait_ring_seqno(ring.id, 64))
         self.assert_ends(context)
+
+    def test_killed_guest_process_leaves_no_error(self):
+        """Its kernel takes its memory away, rings first, and then its context."""
+        context = self.device(self.context())
+        rings = [Ring(context, ring_id=0x1000 + i) for i in range(3)]
+        for ring in rings:
+            ring.write(wire.wait_virtqueue_seqno(99))
+        for resource in list(context.maps):
+            context.destroy_resource(resource)
+        self.assertTrue(context.sync())
+        context.destroy()
+        self.assertTrue(self.context().sync())
+        if not harness.PEER:
+            self.assertNotRegex(self.server.read_log(), r"\b(error|warn)\b")
 
     def test_ordinary_ring_works(self):
         """The yardstick for the others: the same ring, used as it should be."""
@@ -336,8 +363,11 @@ class BadMessages(harness.ProtocolTest):
     def test_fence_on_a_ring_index_out_of_range(self):
         context = self.context()
         context.fence(64, 1)
-        context.ended(timeout=1)
-        self.assertTrue(self.server.alive())
+        if harness.PEER:
+            # It may end, or never answer again; how soon says how loaded the machine is.
+            self.assertTrue(self.server.alive())
+        else:
+            self.assert_ends(context, "timeline 64")
 
     def test_unknown_resource_destroyed(self):
         context = self.context()

@@ -27,6 +27,7 @@
 #include "worker/context.h"
 #include "worker/device.h"
 #include "worker/image.h"
+#include "worker/instance.h"
 #include "worker/memory.h"
 #include "worker/queue.h"
 #include "worker/resources.h"
@@ -145,6 +146,8 @@ static void enumerate(struct host *h)
 
 /* Set for the one test that needs it: validation layers may be too old to know it. */
 static bool want_host_copies;
+/* As start-up does. The layer would be in the way of it. */
+static bool want_ready;
 
 static VkResult create_device(struct host *h, const char *const *extensions, uint32_t n,
                               uint64_t id)
@@ -225,12 +228,15 @@ static int setup(void **state)
     setenv("VK_ICD_FILENAMES", "/usr/share/vulkan/icd.d/lvp_icd.json", 0);
     h->log_fd = memfd_create("log", MFD_CLOEXEC);
     log_to_fd(h->log_fd);
-    h->vulkan.validate = has_layer() && !want_host_copies;
+    h->vulkan.validate = has_layer() && !want_host_copies && !want_ready;
     if (vulkan_open(&h->vulkan, NULL, why, sizeof(why)) < 0) {
         print_message("skipped: %s\n", why);
         free(h);
         *state = NULL;
         return 0;
+    }
+    if (want_ready) {
+        instance_prepare(&h->vulkan);
     }
     if (memfd_create_sized("record", sizeof(struct worker_record), &fd) < 0 ||
         recorder_init(&h->recorder, fd) < 0 ||
@@ -272,6 +278,7 @@ static int teardown(void **state)
     munmap(h->words, 4096);
     context_fini(&h->ctx);
     munmap(h->recorder.page, sizeof(struct worker_record));
+    instance_unprepare(&h->vulkan);
     vulkan_close(&h->vulkan);
     log_to_fd(2);
     close(h->log_fd);
@@ -615,6 +622,74 @@ static void the_vmm_maps_what_the_device_copies(void **state)
     assert_memory_equal(src, dst, 5000);
     munmap(src, 8192);
     munmap(dst, 8192);
+    assert_valid(h);
+}
+
+/* As a VMM maps an opaque descriptor: with Vulkan, by the type and the size of the reply. */
+static uint8_t *map_opaque(struct host *h, struct object *memory, VkDeviceMemory *ret_view)
+{
+    struct memory_blob blob = { .fd = -1 };
+    VkImportMemoryFdInfoKHR import = {
+        .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR,
+        .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT,
+    };
+    VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+        .pNext = &import,
+    };
+    void *p;
+
+    assert_int_equal(memory_export(&h->ctx, memory->id, 8192, BLOB_MAPPABLE, &blob), 0);
+    charge_unref(blob.charge);
+    assert_int_equal(blob.fd_type, RESOURCE_OPAQUE);
+    import.fd = blob.fd; /* the driver's from here on */
+    info.allocationSize = blob.allocation_size;
+    info.memoryTypeIndex = blob.memory_type_index;
+    assert_int_equal(h->vk->AllocateMemory(h->vk->device, &info, NULL, ret_view), VK_SUCCESS);
+    assert_int_equal(h->vk->MapMemory(h->vk->device, *ret_view, 0, VK_WHOLE_SIZE, 0, &p),
+                     VK_SUCCESS);
+    return p;
+}
+
+static void the_vmm_maps_an_opaque_descriptor(void **state)
+{
+    HOST(state);
+    struct backings *b = &h->dev->backings, as_found = *b;
+    struct object *from, *to, *from_memory, *to_memory, *fence = create_fence(h);
+    VkDeviceMemory views[2];
+    uint8_t *src, *dst;
+    VkCommandBuffer copy;
+    VkSubmitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+        .commandBufferCount = 1,
+        .pCommandBuffers = &copy,
+    };
+
+    if (!b->opaque_fd) {
+        skip();
+    }
+    /* As on a driver that can do nothing better. */
+    b->kind = BACKING_OPAQUE_FD;
+    b->of_type[0] = BACKING_OPAQUE_FD;
+    memset(b->types, 0, sizeof(b->types));
+    b->types[BACKING_OPAQUE_FD] = 1;
+    from = create_buffer(h, 5000);
+    to = create_buffer(h, 5000);
+    from_memory = memory_for(h, from);
+    to_memory = memory_for(h, to);
+    src = map_opaque(h, from_memory, &views[0]);
+    dst = map_opaque(h, to_memory, &views[1]);
+    copy = record_copy(h, (VkBuffer)from->handle, (VkBuffer)to->handle, 5000);
+    for (int i = 0; i < 5000; i++) {
+        src[i] = (uint8_t)(i * 11);
+    }
+    assert_int_equal(submit(h, &info, 1, (VkFence)fence->handle), VK_SUCCESS);
+    assert_int_equal(wait_fence(h, (VkFence)fence->handle, UINT64_MAX), VK_SUCCESS);
+    assert_memory_equal(src, dst, 5000);
+    for (int i = 0; i < 2; i++) {
+        h->vk->FreeMemory(h->vk->device, views[i], NULL);
+    }
+    *b = as_found;
     assert_valid(h);
 }
 
@@ -1041,6 +1116,57 @@ static void images_are_copied_on_the_host_within_their_bounds(void **state)
     assert_refused(&h->ctx.decoder, "not in the image");
 }
 
+static int setup_ready(void **state)
+{
+    int r;
+
+    want_ready = true;
+    r = setup(state);
+    want_ready = false;
+    return r;
+}
+
+static void destroy_instance(struct host *h)
+{
+    struct wire_vkDestroyInstance c = { .instance_obj = h->instance };
+
+    cmd_vkDestroyInstance(command(h), &c);
+    assert_fine(&h->ctx.decoder);
+    assert_null(objects_find_any(&h->ctx.objects, INSTANCE));
+    assert_null(objects_find_any(&h->ctx.objects, PHYSICAL));
+}
+
+/* The guest gets the instance that warm-up has made, once at a time, and again after its end. */
+static void the_instance_made_in_advance_is_the_guests(void **state)
+{
+    struct host *h = *state;
+    const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+                                    .apiVersion = VK_API_VERSION_1_1 };
+    struct instance *inst;
+
+    if (!h || !h->vulkan.any_application) {
+        skip();
+    }
+    inst = h->instance->data;
+    assert_ptr_equal(inst->procs.instance, h->vulkan.warm_instance);
+    assert_int_equal(VK_API_VERSION_MINOR(inst->api_version), 3);
+    assert_null(h->vulkan.ready);
+
+    assert_int_equal(instance_create(&h->vulkan, &app, &inst), VK_SUCCESS);
+    assert_ptr_not_equal(inst->procs.instance, h->vulkan.warm_instance);
+    instance_end(&h->vulkan, inst);
+    instance_free(inst);
+    assert_null(h->vulkan.ready);
+
+    destroy_instance(h);
+    assert_non_null(h->vulkan.ready);
+    create_instance(h);
+    inst = h->instance->data;
+    assert_ptr_equal(inst->procs.instance, h->vulkan.warm_instance);
+    enumerate(h);
+    assert_int_equal(create_device(h, usual_extensions, 2, DEVICE), VK_SUCCESS);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -1051,6 +1177,7 @@ int main(void)
         CASE(groups_name_devices_by_the_guests_ids),
         CASE(a_queue_is_fetched_once_with_a_timeline),
         CASE(the_vmm_maps_what_the_device_copies),
+        CASE(the_vmm_maps_an_opaque_descriptor),
         CASE(memory_is_exported_once_and_with_its_size),
         CASE(a_blob_may_end_inside_its_last_page),
         CASE(a_blob_outlives_its_memory),
@@ -1064,6 +1191,8 @@ int main(void)
         CASE(query_results_stay_in_their_blob),
         cmocka_unit_test_setup_teardown(images_are_copied_on_the_host_within_their_bounds,
                                         setup_host_copies, teardown),
+        cmocka_unit_test_setup_teardown(the_instance_made_in_advance_is_the_guests, setup_ready,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

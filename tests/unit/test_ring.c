@@ -213,12 +213,41 @@ static void creation_refuses_what_it_must(void **state)
     atomic_store(c.status, 0);
     assert_int_equal(create(&c, &l, RING_ID), 0);
     assert_int_equal(create(&c, &l, RING_ID), -EPROTO);
-    assert_true(rings_use_resource(c.ctx, 3));
-    assert_false(rings_use_resource(c.ctx, 4));
     assert_int_equal(ring_destroy(c.ctx, RING_ID), 0);
     assert_int_equal(ring_destroy(c.ctx, RING_ID), -ENOENT);
     assert_int_equal(ring_notify(c.ctx, RING_ID), -ENOENT);
-    assert_false(rings_use_resource(c.ctx, 3));
+}
+
+/* What is left when the guest's kernel takes a killed process's memory away. */
+static void a_ring_stops_when_its_resource_is_given_up(void **state)
+{
+    struct client c;
+    struct ring_layout other = layout;
+    struct bytes b = { 0 };
+    struct resource *r;
+    int fd = -1;
+
+    client_start(state, &c);
+    assert_int_equal(resources_create_shm(&c.ctx->resources, 4, SHM_SIZE, &fd), 0);
+    close(fd);
+    other.resource_id = 4;
+    assert_int_equal(create(&c, &other, 5), 0);
+    put_wait_virtqueue(&b, 1); /* for ever */
+    client_write(&c, &b);
+    client_flush(&c);
+
+    r = resources_get(&c.ctx->resources, 3);
+    assert_int_equal(rings_orphan(c.ctx, r), 1);
+    assert_int_equal(rings_orphan(c.ctx, r), 0);
+    assert_true(resources_remove(&c.ctx->resources, 3));
+    assert_true(atomic_load(c.status) & RING_STATUS_FATAL);
+    assert_false(context_is_fatal(c.ctx));
+    assert_int_equal(ring_wait_seqno(c.ctx, RING_ID, c.at), -EDEADLK);
+    assert_int_equal(ring_notify(c.ctx, RING_ID), 0);
+    assert_int_equal(ring_wait_seqno(c.ctx, 5, 0), 0);
+    assert_int_equal(ring_destroy(c.ctx, RING_ID), 0);
+    resource_unref(r);
+    assert_int_equal(ring_destroy(c.ctx, 5), 0);
 }
 
 static void number_of_rings_is_capped(void **state)
@@ -580,6 +609,7 @@ int main(void)
         cmocka_unit_test(layouts_are_checked),
         cmocka_unit_test(random_layouts_are_safe),
         T(creation_refuses_what_it_must),
+        T(a_ring_stops_when_its_resource_is_given_up),
         T(number_of_rings_is_capped),
         T(commands_run_and_replies_come),
         T(the_buffer_wraps),
