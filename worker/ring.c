@@ -130,6 +130,14 @@ int ring_layout_check(const struct ring_layout *l, uint64_t resource_size, const
     return 0;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 /* ---- the ring thread -------------------------------------------------------------------- */
 
 uint32_t ring_number(const struct ring *r)
@@ -195,6 +203,20 @@ static void ring_run(struct ring *r, uint32_t pending)
     }
 }
 
+/* A step of sleep, which ring_wake() ends. */
+static void ring_doze(struct ring *r, uint64_t ns)
+{
+    const uint64_t until = now_ns() + ns;
+    const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
+                                 .tv_nsec = (long)(until % 1000000000u) };
+    LOCK_SCOPE(&r->lock);
+
+    if (!r->notified) {
+        (void)pthread_cond_timedwait(&r->wake, &r->lock, &ts);
+    }
+    r->notified = false;
+}
+
 /* Polls until there is work (returns true), the idle timeout is over, or the ring is to stop. */
 static bool ring_poll(struct ring *r)
 {
@@ -203,6 +225,8 @@ static bool ring_poll(struct ring *r)
     bool work = false;
 
     pace_start(&pace, &pace_ring, r->habit_ns, r->layout.idle_timeout_ns);
+    pace.polite = r->decoder.submitted;
+    r->decoder.submitted = false;
     while (!ring_stopping(r)) {
         if (atomic_load_explicit(r->tail, memory_order_acquire) != r->at) {
             work = true;
@@ -215,7 +239,11 @@ static bool ring_poll(struct ring *r)
             objects_sleep(r->decoder.objects, &r->decoder.reader);
             asleep = true;
         }
-        pace_wait(&pace);
+        if (pace.sleep_ns != 0) {
+            ring_doze(r, pace.sleep_ns);
+        } else {
+            pace_wait(&pace);
+        }
     }
     r->habit_ns = pace_habit(&pace);
     if (asleep) {
@@ -348,7 +376,7 @@ static int ring_make(struct context *ctx, uint64_t id, const struct ring_layout 
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->wake, NULL);
+    pthread_cond_init(&r->wake, &monotonic);
     pthread_cond_init(&r->progress, &monotonic);
     pthread_condattr_destroy(&monotonic);
     r->ctx = ctx;
@@ -547,14 +575,6 @@ int ring_submit_virtqueue_seqno(struct context *ctx, uint64_t id, uint64_t seqno
     }
     ring_wake(r);
     return 0;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 /* Sleeps at most `ns` for the ring's progress. */
