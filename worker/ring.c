@@ -37,6 +37,8 @@
 /* A ring that has run dry this long, while the context thread waits for a position that its tail
  * has not reached, is taken to be stuck for ever: the client stores tail before it asks. */
 #define DEADLOCK_NS (100 * 1000 * 1000)
+/* How often the context thread yields before it sleeps for a ring's head: some 20 us. */
+#define WAIT_LOOKS 50
 /* First and longest slice in which the context thread sleeps for a ring's head. */
 #define WAIT_FIRST_NS (500 * 1000)
 #define WAIT_LAST_NS (50 * 1000 * 1000)
@@ -595,6 +597,13 @@ static int ring_wait(struct ring *r, uint32_t seqno)
     uint64_t slice = WAIT_FIRST_NS;
     uint64_t dry_since = 0;
 
+    /* Mostly the ring is at it: what is waited for is one allocation of memory. */
+    for (int i = 0; i < WAIT_LOOKS; i++) {
+        if (reached(atomic_load_explicit(r->head, memory_order_acquire), seqno)) {
+            return 0;
+        }
+        sched_yield();
+    }
     for (;;) {
         uint32_t head = atomic_load_explicit(r->head, memory_order_acquire);
         uint32_t tail = atomic_load_explicit(r->tail, memory_order_acquire);
