@@ -387,6 +387,7 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                     .threads = 128,
                     .data = policy_profile.unlimited_data ? RLIM_INFINITY : UINT64_C(4) << 30,
                     .file_size = UINT64_C(2) << 30 },
+        .cache = driver->cache,
         .stage1 = &policy_worker_stage1,
         .exec_fd = -1,
         .cgroup_fd = -1,
@@ -425,7 +426,7 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
     if (r == 0) {
         r = add_each(plan, getenv("__EGL_VENDOR_LIBRARY_FILENAMES"), add_file, ret_failure);
     }
-    if (r == 0) {
+    if (r == 0 && plan->cache) {
         r = add_scratch(plan, JAIL_CACHE, ret_failure);
     }
     choose_user(plan);
@@ -468,7 +469,8 @@ static bool passes(const char *variable)
     return false;
 }
 
-void jail_environment(uint32_t layers, char *const *from, const char *ret_env[JAIL_MAX_ENV + 1])
+void jail_environment(const struct jail_plan *plan, char *const *from,
+                      const char *ret_env[JAIL_MAX_ENV + 1])
 {
     unsigned n = 0;
 
@@ -476,7 +478,7 @@ void jail_environment(uint32_t layers, char *const *from, const char *ret_env[JA
     ret_env[n++] = "VK_LOADER_LAYERS_DISABLE=~all~";
     /* A cache that a worker can write is a way into the next worker: its own or none. In one file,
      * since a sealed worker reads what is open and opens nothing for writing. */
-    if (layers & SANDBOX_MOUNTS) {
+    if (plan->cache && (plan->layers & SANDBOX_MOUNTS)) {
         ret_env[n++] = "MESA_SHADER_CACHE_DIR=" JAIL_CACHE;
         ret_env[n++] = "MESA_DISK_CACHE_SINGLE_FILE=true";
     } else {

@@ -1,8 +1,9 @@
 /*
  * Compiles a policy text to a seccomp BPF program, at build time.
  *
- *   @default notify | kill | allow       what happens to a call that no line lists
+ *   @default notify | kill | trap | allow   what happens to a call that no line lists
  *   @mdwe                                the driver runs under W^X
+ *   @cache                               workers get a folder for what the driver compiles
  *   @include FILE                        relative to the including file
  *   name: allow                          # reason
  *   name: return ERRNO
@@ -168,6 +169,7 @@ static struct place first_ioctl;
 static char *broker[MAX_BROKER];
 static unsigned n_broker;
 static bool mdwe;
+static bool cache;
 static uint32_t default_action;
 static bool default_set;
 static struct place at;
@@ -566,11 +568,12 @@ static void parse_directive(int depth)
     if (take("@default")) {
         uint32_t action = take("notify")  ? SECCOMP_RET_USER_NOTIF
                           : take("kill")  ? SECCOMP_RET_KILL_PROCESS
+                          : take("trap")  ? SECCOMP_RET_TRAP
                           : take("allow") ? SECCOMP_RET_ALLOW
                                           : 0;
 
         if (!action) {
-            fail("the default is notify, kill or allow, not `%s`", cursor);
+            fail("the default is notify, kill, trap or allow, not `%s`", cursor);
         }
         if (n_rules || (default_set && action != default_action)) {
             fail("the default is set once, before any rule");
@@ -579,6 +582,8 @@ static void parse_directive(int depth)
         default_set = true;
     } else if (take("@mdwe")) {
         mdwe = true;
+    } else if (take("@cache")) {
+        cache = true;
     } else if (take("@include")) {
         const char *slash = strrchr(at.file, '/');
         struct place here = at;
@@ -923,9 +928,9 @@ static void write_c(FILE *f, const char *policy, const char *symbol)
     fprintf(f, "    { -1, 0 },\n};\n\nextern const struct policy_program %s;\n", symbol);
     fprintf(f,
             "const struct policy_program %s = {\n    .name = \"%s\",\n    .code = code,\n"
-            "    .n_code = %u,\n    .notify = %d,\n    .mdwe = %d,\n    .broker = broker,\n"
-            "    .answers = answers,\n};\n",
-            symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe);
+            "    .n_code = %u,\n    .notify = %d,\n    .mdwe = %d,\n    .cache = %d,\n"
+            "    .broker = broker,\n    .answers = answers,\n};\n",
+            symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe, cache);
 }
 
 static void write_action(FILE *f, uint32_t action)
@@ -943,6 +948,9 @@ static void write_action(FILE *f, uint32_t action)
         break;
     case SECCOMP_RET_KILL_PROCESS:
         fprintf(f, "kill");
+        break;
+    case SECCOMP_RET_TRAP:
+        fprintf(f, "trap");
         break;
     case SECCOMP_RET_ERRNO:
         fprintf(f, "return %s", strerrorname_np((int)(action & SECCOMP_RET_DATA)));

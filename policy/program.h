@@ -19,6 +19,7 @@ struct policy_program {
     uint16_t n_code;
     bool notify; /* what is not listed asks the supervisor: the program needs a listener */
     bool mdwe;   /* the driver runs under W^X */
+    bool cache;  /* what it compiled while it warmed up, it uses when sealed: jail.h, JAIL_CACHE */
     /* Paths that the broker may open read-write; "[0-9]+" stands for a number. NULL at the end. */
     const char *const *broker;
     const struct policy_answer *answers; /* nr -1 at the end */
