@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A real worker, with its driver loaded and a context served, that runs an attacker's code.
 
-usage: test_attack.py CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER [NAME...]
+usage: test_attack.py [--driver NAME] CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER
+                      [NAME...]
 
 The worker is cordon-worker's own code, linked once more so that it loads a library of the test
 before it seals itself; the one that is installed cannot. Each attempt comes in a context of its
