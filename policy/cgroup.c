@@ -109,7 +109,7 @@ bool cgroup_mount_point(const char *line, char point[256], char root[256])
 /* The directory of our own group. 0, or -ENOENT with the reason. */
 static int own_directory(char *path, size_t size, char *why, size_t why_size)
 {
-    AUTO_CLOSE int proc = open("/proc/self", DIRECTORY);
+    AUTO_CLOSE int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char text[4096], line[1024], point[256], root[256];
     const char *own = NULL;
     bool found = false;

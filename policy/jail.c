@@ -266,6 +266,45 @@ static int make_target(int root, const char *path, bool directory)
     return fd < 0 ? -1 : 0;
 }
 
+/* The descriptor of a new one, to be moved to where it belongs; or a negative errno. */
+static int make_tmpfs(const char *size, const char *names, const char *mode, uint64_t attributes,
+                      struct sandbox_failure *failure)
+{
+    AUTO_CLOSE int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+    int mounted;
+
+    if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", size, 0) < 0 ||
+        fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", names, 0) < 0 ||
+        fsconfig(fs, FSCONFIG_SET_STRING, "mode", mode, 0) < 0 ||
+        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+        return failed(failure, SANDBOX_MOUNTS, "fsconfig(tmpfs)");
+    }
+    mounted = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attributes);
+    if (mounted < 0) {
+        return failed(failure, SANDBOX_MOUNTS, "fsmount(tmpfs)");
+    }
+    return mounted;
+}
+
+/* Nobody but the worker sees it. Two drivers' caches of a warm-up take 2 MiB. */
+static int make_scratch(int root, const char *inside, struct sandbox_failure *failure)
+{
+    AUTO_CLOSE int fs =
+        make_tmpfs("8m", "128", "01777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                   failure);
+
+    if (fs < 0) {
+        return fs;
+    }
+    if (make_target(root, inside, true) < 0) {
+        return failed_at(failure, SANDBOX_MOUNTS, "mkdir", inside);
+    }
+    if (move_mount(fs, "", root, inside, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+        return failed_at(failure, SANDBOX_MOUNTS, "move_mount", inside);
+    }
+    return 0;
+}
+
 static int bind_path(int root, const struct jail_path *p, struct sandbox_failure *failure)
 {
     struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID };
@@ -277,6 +316,9 @@ static int bind_path(int root, const struct jail_path *p, struct sandbox_failure
             return failed_at(failure, SANDBOX_MOUNTS, "symlink", p->path);
         }
         return 0;
+    }
+    if (p->kind == JAIL_SCRATCH) {
+        return make_scratch(root, inside, failure);
     }
     attr.attr_set |= p->kind == JAIL_DEVICE ? MOUNT_ATTR_NOEXEC : MOUNT_ATTR_NODEV;
     if (p->kind == JAIL_READ) {
@@ -301,21 +343,8 @@ static int bind_path(int root, const struct jail_path *p, struct sandbox_failure
 
 static int make_root(struct sandbox_failure *failure)
 {
-    AUTO_CLOSE int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
-    int root;
-
     /* Empty but for mount points: 1 MiB and 256 names are plenty. */
-    if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "1m", 0) < 0 ||
-        fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "256", 0) < 0 ||
-        fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
-        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
-        return failed(failure, SANDBOX_MOUNTS, "fsconfig(tmpfs)");
-    }
-    root = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-    if (root < 0) {
-        return failed(failure, SANDBOX_MOUNTS, "fsmount(tmpfs)");
-    }
-    return root;
+    return make_tmpfs("1m", "256", "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, failure);
 }
 
 static int enter_tree(const struct jail_plan *plan, struct sandbox_failure *failure)
@@ -473,7 +502,9 @@ static int restrict_files(const struct jail_plan *plan, int exec_fd,
         const struct jail_path *p = &plan->paths[i];
         int r = 0;
 
-        if (p->kind != JAIL_LINK) {
+        if (p->kind == JAIL_SCRATCH) {
+            r = plan->layers & SANDBOX_MOUNTS ? landlock_allow_scratch(ruleset, p->path) : 0;
+        } else if (p->kind != JAIL_LINK) {
             r = landlock_allow(ruleset, p->path, p->kind == JAIL_DEVICE, p->kind == JAIL_READ_EXEC);
         }
         if (r < 0) {

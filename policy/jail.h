@@ -13,6 +13,7 @@
 #define CORDON_POLICY_JAIL_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,11 +24,17 @@
 #define JAIL_MAX_FDS 16
 #define JAIL_MAX_ENV 64
 
+/* Where a worker's driver may leave what it compiles while it warms up, for the same worker to read
+ * after it is sealed: by then it opens no file for writing any more. Needs the mounts layer, and a
+ * driver whose policy says `@cache`. */
+#define JAIL_CACHE "/worker-cache"
+
 enum jail_path_kind {
     JAIL_LINK,      /* symbolic link, made again inside */
     JAIL_READ_EXEC, /* libraries */
     JAIL_READ,      /* data */
     JAIL_DEVICE,    /* node, read and write */
+    JAIL_SCRATCH,   /* an empty folder of its own, gone with it; see JAIL_CACHE */
 };
 
 struct jail_path {
@@ -53,6 +60,7 @@ struct jail_plan {
     struct jail_path paths[JAIL_MAX_PATHS];
     unsigned n_paths;
     struct jail_limits limits;
+    bool cache;                          /* JAIL_CACHE is wanted; made with the mounts layer only */
     const struct policy_program *stage1; /* NULL: none */
 
     /* Per worker, set by the caller. fds[i] becomes descriptor i; nothing else is open. */
@@ -82,9 +90,10 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
 int jail_probe(struct jail_plan *plan, const struct sandbox_config *config, uint32_t *ret_missing,
                struct sandbox_failure *ret_failure);
 
-/* A worker's environment, from nothing: the fixed part and what is on the pass-through list of
- * `from`. The strings of `from` are pointed to, not copied. NULL at the end. */
-void jail_environment(char *const *from, const char *ret_env[JAIL_MAX_ENV + 1]);
+/* A worker's environment, from nothing: the fixed part for this plan and what is on the
+ * pass-through list of `from`. The strings of `from` are pointed to, not copied. NULL at the end. */
+void jail_environment(const struct jail_plan *plan, char *const *from,
+                      const char *ret_env[JAIL_MAX_ENV + 1]);
 
 /* Starts a worker. Returns 0 or a negative errno with *ret_failure; afterwards wait for
  * child->status_fd and call jail_entered. The caller owns pidfd and status_fd and reaps pid.

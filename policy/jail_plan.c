@@ -343,6 +343,20 @@ static void choose_user(struct jail_plan *plan)
     plan->gid = gid;
 }
 
+/* Nothing of the host's: it need not exist here. */
+static int add_scratch(struct jail_plan *plan, const char *path, struct sandbox_failure *failure)
+{
+    struct jail_path *p = &plan->paths[plan->n_paths];
+
+    if (plan->n_paths == JAIL_MAX_PATHS) {
+        return refuse(failure, E2BIG, "no room for", path);
+    }
+    *p = (struct jail_path){ .kind = JAIL_SCRATCH, .directory = true };
+    (void)snprintf(p->path, sizeof(p->path), "%s", path);
+    plan->n_paths++;
+    return 0;
+}
+
 int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                    const struct policy_program *driver, struct sandbox_failure *ret_failure)
 {
@@ -373,6 +387,7 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
                     .threads = 128,
                     .data = policy_profile.unlimited_data ? RLIM_INFINITY : UINT64_C(4) << 30,
                     .file_size = UINT64_C(2) << 30 },
+        .cache = driver->cache,
         .stage1 = &policy_worker_stage1,
         .exec_fd = -1,
         .cgroup_fd = -1,
@@ -410,6 +425,9 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
     }
     if (r == 0) {
         r = add_each(plan, getenv("__EGL_VENDOR_LIBRARY_FILENAMES"), add_file, ret_failure);
+    }
+    if (r == 0 && plan->cache) {
+        r = add_scratch(plan, JAIL_CACHE, ret_failure);
     }
     choose_user(plan);
     return r;
@@ -451,14 +469,21 @@ static bool passes(const char *variable)
     return false;
 }
 
-void jail_environment(char *const *from, const char *ret_env[JAIL_MAX_ENV + 1])
+void jail_environment(const struct jail_plan *plan, char *const *from,
+                      const char *ret_env[JAIL_MAX_ENV + 1])
 {
     unsigned n = 0;
 
     ret_env[n++] = "HOME=/nonexistent";
     ret_env[n++] = "VK_LOADER_LAYERS_DISABLE=~all~";
-    /* A cache that a worker can write is a way into the next worker. */
-    ret_env[n++] = "MESA_SHADER_CACHE_DISABLE=true";
+    /* A cache that a worker can write is a way into the next worker: its own or none. In one file,
+     * since a sealed worker reads what is open and opens nothing for writing. */
+    if (plan->cache && (plan->layers & SANDBOX_MOUNTS)) {
+        ret_env[n++] = "MESA_SHADER_CACHE_DIR=" JAIL_CACHE;
+        ret_env[n++] = "MESA_DISK_CACHE_SINGLE_FILE=true";
+    } else {
+        ret_env[n++] = "MESA_SHADER_CACHE_DISABLE=true";
+    }
     for (const char *const *e = policy_profile.env; *e; e++) {
         ret_env[n++] = *e;
     }

@@ -98,6 +98,26 @@ int landlock_allow(int ruleset, const char *path, bool device, bool exec)
     return landlock_allow_fd(ruleset, fd, device, exec);
 }
 
+int landlock_allow_scratch(int ruleset, const char *path)
+{
+    AUTO_CLOSE int fd = open(path, O_PATH | O_CLOEXEC);
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+                          LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                          LANDLOCK_ACCESS_FS_REMOVE_DIR | FS_TRUNCATE,
+        .parent_fd = fd,
+    };
+
+    if (fd < 0) {
+        return -errno;
+    }
+    rule.allowed_access &= handled_fs(sandbox_landlock_abi());
+    if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
 int landlock_restrict(int ruleset)
 {
     return (int)syscall(SYS_landlock_restrict_self, ruleset, 0);

@@ -11,6 +11,8 @@ int landlock_new(void);
 /* Allows reading below `path`; for a device node also writing and its ioctls. */
 int landlock_allow(int ruleset, const char *path, bool device, bool exec);
 int landlock_allow_fd(int ruleset, int fd, bool device, bool exec);
+/* Allows reading, making and removing files and folders below `path`; nothing to be executed. */
+int landlock_allow_scratch(int ruleset, const char *path);
 
 /* The calling thread and all that it starts. Needs no_new_privs. */
 int landlock_restrict(int ruleset);

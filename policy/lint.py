@@ -45,7 +45,7 @@ def check_line(line, file_name=""):
     if not match:
         return None
     name, body = match.group(1), match.group(2).strip()
-    if body.startswith("return") or body == "notify":
+    if body.startswith(("return", "tell")) or body == "notify":
         return None
     if name in FRONT_END and file_name in FRONT_ENDS:
         return None if reason.strip() else f"`{name}` needs a reason on its line"

@@ -241,6 +241,66 @@ static enum notify_verdict let_pass(struct notify *n, const struct seccomp_notif
     return NOTIFY_ANSWERED;
 }
 
+/* A node that the policy names and this host lacks: every worker of that driver asks for it. */
+static bool is_habit(const struct notify *n, const char *path)
+{
+    bool named = false;
+
+    for (const char *const *rule = n->program->broker; *rule; rule++) {
+        named |= strcmp(*rule, path) == 0;
+    }
+    for (unsigned i = 0; i < n->n_devices; i++) {
+        named &= strcmp(n->devices[i].path, path) != 0;
+    }
+    return named;
+}
+
+/* Not seen yet of this worker, and room to say so. */
+static bool is_news(struct notify *n, int nr, const char *path)
+{
+    uint32_t hash = 2166136261u ^ (uint32_t)nr;
+
+    for (; path && *path; path++) {
+        hash = (hash ^ (unsigned char)*path) * 16777619u;
+    }
+    for (unsigned i = 0; i < n->n_seen; i++) {
+        if (n->seen[i] == hash) {
+            return false;
+        }
+    }
+    if (n->n_seen == NOTIFY_MAX_SEEN) {
+        return false;
+    }
+    n->seen[n->n_seen++] = hash;
+    return true;
+}
+
+static enum notify_verdict refuse(struct notify *n, const struct seccomp_notif *req, int error,
+                                  const char *path, char *line, size_t size)
+{
+    bool news = !(path && is_habit(n, path)) && is_news(n, req->data.nr, path);
+
+    /* Before the answer: then the thread goes on, and may end. */
+    if (news) {
+        describe(n, req, path, line, size);
+        (void)snprintf(line + strlen(line), size - strlen(line), ": refused with %s",
+                       strerrorname_np(error));
+    }
+    n->denied++;
+    (void)answer_error(n, req->id, error);
+    return news ? NOTIFY_DENIED : NOTIFY_ANSWERED;
+}
+
+static int told_error(const struct policy_program *program, int nr)
+{
+    for (const struct policy_answer *a = program->answers; a->nr >= 0; a++) {
+        if (a->nr == nr) {
+            return a->error;
+        }
+    }
+    return 0;
+}
+
 /* Answers an open, or says why not. */
 static enum notify_verdict handle_open(struct notify *n, const struct seccomp_notif *req,
                                        uint64_t address, uint64_t flags, char *line, size_t size)
@@ -272,15 +332,13 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
     if (n->learn) {
         return let_pass(n, req, r == 0 ? path : NULL);
     }
-    n->denied++;
-    (void)answer_error(n, req->id, ENOENT);
-    describe(n, req, r == 0 ? path : NULL, line, size);
-    return NOTIFY_DENIED;
+    return refuse(n, req, ENOENT, r == 0 ? path : NULL, line, size);
 }
 
 enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
 {
     struct seccomp_notif req = { 0 };
+    int error;
 
     line[0] = '\0';
     if (ioctl(n->listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0) {
@@ -300,6 +358,10 @@ enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
         return handle_open(n, &req, req.data.args[0], req.data.args[1], line, size);
 #endif
     default:
+        error = told_error(n->program, req.data.nr);
+        if (error) {
+            return refuse(n, &req, error, NULL, line, size);
+        }
         if (n->learn) {
             return let_pass(n, &req, NULL);
         }

@@ -13,6 +13,8 @@
 #include "policy/program.h"
 
 #define NOTIFY_MAX_DEVICES 8
+/* Refusals that a worker's log tells of; a driver's habits are fewer. */
+#define NOTIFY_MAX_SEEN 16
 
 struct learn;
 
@@ -28,8 +30,10 @@ struct notify {
     const struct policy_program *program;
     struct notify_device devices[NOTIFY_MAX_DEVICES];
     unsigned n_devices;
-    uint32_t opened;     /* device descriptors given */
-    uint32_t denied;     /* opens answered ENOENT */
+    uint32_t opened;                /* device descriptors given */
+    uint32_t denied;                /* calls refused, be it for the first time or not */
+    uint32_t seen[NOTIFY_MAX_SEEN]; /* hashes of what was refused */
+    unsigned n_seen;
     struct learn *learn; /* borrowed; NULL: what is not listed is a violation */
     /* Token bucket against floods. */
     double tokens;
@@ -38,7 +42,7 @@ struct notify {
 
 enum notify_verdict {
     NOTIFY_ANSWERED,  /* nothing to do */
-    NOTIFY_DENIED,    /* an open was refused; the line is worth a debug message */
+    NOTIFY_DENIED,    /* refused, and this worker has not been refused the same before */
     NOTIFY_VIOLATION, /* kill the worker by its pidfd and log the line */
     NOTIFY_GONE,      /* no process is behind the listener any more */
 };

@@ -3,12 +3,14 @@
  *
  *   @default notify | kill | allow       what happens to a call that no line lists
  *   @mdwe                                the driver runs under W^X
+ *   @cache                               workers get a folder for what the driver compiles
  *   @include FILE                        relative to the including file
  *   name: allow                          # reason
  *   name: return ERRNO
+ *   name: tell ERRNO                     the same, by the supervisor, which logs that it was tried
  *   name: notify                         asks the supervisor; ENOSYS where there is none
  *   name: EXPR [, else return ERRNO]     allowed if EXPR; otherwise ERRNO, or the default action
- *   name: EXPR, else notify
+ *   name: EXPR, else notify              or else tell ERRNO
  *   ioctl-nr: d 0x00 0x09                type and number of an ioctl, whatever its size field
  *   broker: rw /dev/udmabuf              a path for the supervisor's broker
  *
@@ -167,6 +169,7 @@ static struct place first_ioctl;
 static char *broker[MAX_BROKER];
 static unsigned n_broker;
 static bool mdwe;
+static bool cache;
 static uint32_t default_action;
 static bool default_set;
 static struct place at;
@@ -296,6 +299,15 @@ static uint32_t take_errno(void)
 
     take_word(word, sizeof(word));
     return SECCOMP_RET_ERRNO | (uint32_t)look_up(errnos, ARRAY_SIZE(errnos), word);
+}
+
+/* The kernel does not look at the errno beside this action; the supervisor's table is made of it. */
+static uint32_t take_told_errno(void)
+{
+    if (default_action != SECCOMP_RET_USER_NOTIF) {
+        fail("`tell` needs `@default notify`: nobody else would hear of it");
+    }
+    return SECCOMP_RET_USER_NOTIF | (take_errno() & SECCOMP_RET_DATA);
 }
 
 static struct test take_test(void)
@@ -449,6 +461,9 @@ static void parse_rule(const char *name)
     } else if (take("return")) {
         rule.always = true;
         rule.otherwise = take_errno();
+    } else if (take("tell")) {
+        rule.always = true;
+        rule.otherwise = take_told_errno();
     } else if (take("notify")) {
         rule.always = true;
         rule.otherwise = SECCOMP_RET_USER_NOTIF;
@@ -458,6 +473,8 @@ static void parse_rule(const char *name)
             expect("else");
             if (take("notify")) {
                 rule.otherwise = SECCOMP_RET_USER_NOTIF;
+            } else if (take("tell")) {
+                rule.otherwise = take_told_errno();
             } else {
                 expect("return");
                 rule.otherwise = take_errno();
@@ -564,6 +581,8 @@ static void parse_directive(int depth)
         default_set = true;
     } else if (take("@mdwe")) {
         mdwe = true;
+    } else if (take("@cache")) {
+        cache = true;
     } else if (take("@include")) {
         const char *slash = strrchr(at.file, '/');
         struct place here = at;
@@ -879,6 +898,13 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+static unsigned told(const struct rule *rule)
+{
+    bool notify = (rule->otherwise & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF;
+
+    return notify ? rule->otherwise & SECCOMP_RET_DATA : 0;
+}
+
 static void write_c(FILE *f, const char *policy, const char *symbol)
 {
     fprintf(f, "/* Made by policyc from %s; edit that. */\n#include \"policy/program.h\"\n\n",
@@ -892,11 +918,18 @@ static void write_c(FILE *f, const char *policy, const char *symbol)
     for (unsigned i = 0; i < n_broker; i++) {
         fprintf(f, "    \"%s\",\n", broker[i]);
     }
-    fprintf(f, "    NULL,\n};\n\nextern const struct policy_program %s;\n", symbol);
+    fprintf(f, "    NULL,\n};\n\nstatic const struct policy_answer answers[] = {\n");
+    for (unsigned i = 0; i < n_rules; i++) {
+        if (told(&rules[i])) {
+            fprintf(f, "    { %d, %u }, /* %s */\n", rules[i].nr, told(&rules[i]), rules[i].name);
+        }
+    }
+    fprintf(f, "    { -1, 0 },\n};\n\nextern const struct policy_program %s;\n", symbol);
     fprintf(f,
             "const struct policy_program %s = {\n    .name = \"%s\",\n    .code = code,\n"
-            "    .n_code = %u,\n    .notify = %d,\n    .mdwe = %d,\n    .broker = broker,\n};\n",
-            symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe);
+            "    .n_code = %u,\n    .notify = %d,\n    .mdwe = %d,\n    .cache = %d,\n"
+            "    .broker = broker,\n    .answers = answers,\n};\n",
+            symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe, cache);
 }
 
 static void write_action(FILE *f, uint32_t action)
@@ -906,7 +939,11 @@ static void write_action(FILE *f, uint32_t action)
         fprintf(f, "allow");
         break;
     case SECCOMP_RET_USER_NOTIF:
-        fprintf(f, "notify");
+        if (action & SECCOMP_RET_DATA) {
+            fprintf(f, "tell %s", strerrorname_np((int)(action & SECCOMP_RET_DATA)));
+        } else {
+            fprintf(f, "notify");
+        }
         break;
     case SECCOMP_RET_KILL_PROCESS:
         fprintf(f, "kill");

@@ -67,6 +67,11 @@ static void write_rule(FILE *f, const struct rule *rule, const struct policy *p)
     uint32_t action = rule->otherwise & SECCOMP_RET_ACTION_FULL;
     unsigned error = rule->otherwise & SECCOMP_RET_DATA;
 
+    /* Nobody to tell. */
+    if (action == SECCOMP_RET_USER_NOTIF && error) {
+        action = SECCOMP_RET_ERRNO;
+    }
+
     if (rule->always && action == SECCOMP_RET_ALLOW) {
         fprintf(f, "%s: 1\n", rule->name);
     } else if (rule->always && action == SECCOMP_RET_ERRNO) {

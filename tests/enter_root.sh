@@ -21,6 +21,7 @@ exec unshare "${user[@]}" --mount --propagation private sh -euc '
     mount --bind "$3" "$1/srv"
     mount --rbind /proc "$1/proc"
     mount --rbind /dev "$1/dev"
+    mount --rbind /sys "$1/sys"
     cd "$1"
     pivot_root . .
     umount -l .

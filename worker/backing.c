@@ -118,7 +118,7 @@ static void say_backings(const struct physical *p, const struct backings *b)
             assert(used < sizeof(text));
         }
     }
-    log_info("memory of %s: %s", p->properties.deviceName, text);
+    log_info("memory of %s: %s", p->properties.deviceName, used ? text : "none");
     /* Types of another kind than the main one are kept from buffers and images: no harm there. */
     if (b->kind == BACKING_OPAQUE_FD) {
         log_warn("%s: memory of types 0x%x can leave only as opaque descriptors, which a VMM maps "

@@ -1,15 +1,33 @@
 /* Devices and their queues. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/log.h"
 #include "wire/commands.h"
 #include "wire/mesa.h"
 #include "worker/chain.h"
 #include "worker/context.h"
 #include "worker/decoder.h"
 #include "worker/device.h"
+#include "worker/limits.h"
 #include "worker/queue.h"
+#include "worker/recorder.h"
+
+/* Each lost device was a GPU that hung or crashed, for everybody who uses it. The server keeps the
+ * VM's account; this stops a guest that stays in one context. */
+static bool lost_too_often(const struct context *ctx)
+{
+    const uint64_t lost = atomic_load(&ctx->recorder->page->devices_lost);
+    const uint32_t most = limits_from_server.lost;
+
+    if (most == 0 || lost < most) {
+        return false;
+    }
+    log_warn("limit lost: this context has lost %" PRIu64 " devices and gets no more", lost);
+    return true;
+}
 
 /* `info` lies in the arena and is ours to change. */
 static VkResult create_device(struct decoder *d, struct object *physical, VkDeviceCreateInfo *info,
@@ -23,6 +41,9 @@ static VkResult create_device(struct decoder *d, struct object *physical, VkDevi
 
     if (!device_queues_fit(p, info)) {
         return VK_ERROR_UNKNOWN;
+    }
+    if (lost_too_often(d->ctx)) {
+        return VK_ERROR_DEVICE_LOST;
     }
     list.names = decode_alloc(d, (uint64_t)info->enabledExtensionCount + DEVICE_EXTRA_EXTENSIONS,
                               sizeof(*list.names));

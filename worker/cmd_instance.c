@@ -10,16 +10,15 @@
 #include "ipc/log.h"
 #include "wire/commands.h"
 #include "wire/extensions.h"
+#include "wire/formats.h"
 #include "wire/procs.h"
 #include "worker/chain.h"
 #include "worker/context.h"
 #include "worker/decoder.h"
 #include "worker/device.h"
+#include "worker/instance.h"
 #include "worker/limits.h"
 #include "worker/vulkan.h"
-
-/* Oldest version that the protocol can stand on. */
-#define OLDEST_API VK_API_VERSION_1_1
 
 /* Every allocation that can be mapped holds a descriptor until the VMM takes it, and the worker
  * has 32768 of them in all (limits.h: LIMIT_RESOURCES). Vulkan asks for at least 4096. */
@@ -67,161 +66,16 @@ void cmd_vkEnumerateInstanceExtensionProperties(
 
 /* ---- vkCreateInstance ------------------------------------------------------------------- */
 
-/* Older layers put the identifier and the handles before the text. */
-static const char *validation_text(const VkDebugUtilsMessengerCallbackDataEXT *data)
-{
-    static const char before[] = " | MessageID = ", end[] = " | ";
-    const char *text = data->pMessage ? data->pMessage : "?";
-    const char *found = strstr(text, before);
-
-    found = found ? strstr(found + strlen(before), end) : NULL;
-    return found ? found + strlen(end) : text;
-}
-
-static VKAPI_ATTR VkBool32 VKAPI_CALL validation_said(
-    VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
-    const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
-{
-    (void)types;
-    (void)user;
-    log_line(severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? LOG_LEVEL_ERROR
-                                                                      : LOG_LEVEL_WARN,
-             0, "validation: %s: %s", data->pMessageIdName ? data->pMessageIdName : "?",
-             validation_text(data));
-    return VK_FALSE;
-}
-
-static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
-    .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-    .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
-                       VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-    .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
-                   VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
-    .pfnUserCallback = validation_said,
-};
-
-/* A layer that gives out handles of its own passes them on unchanged in commands that are newer
- * than it, and the driver takes them for its own. */
-static const VkValidationFeatureDisableEXT validation_disabled[] = {
-    VK_VALIDATION_FEATURE_DISABLE_UNIQUE_HANDLES_EXT,
-};
-
-static const VkValidationFeaturesEXT validation_features = {
-    .sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
-    .disabledValidationFeatureCount = ARRAY_SIZE(validation_disabled),
-    .pDisabledValidationFeatures = validation_disabled,
-};
-
-static void start_messenger(const struct vulkan *vulkan, struct instance *inst)
-{
-    PFN_vkCreateDebugUtilsMessengerEXT create =
-        (PFN_vkCreateDebugUtilsMessengerEXT)vulkan->get_instance_proc_addr(
-            inst->procs.instance, "vkCreateDebugUtilsMessengerEXT");
-
-    if (!create ||
-        create(inst->procs.instance, &messenger_info, NULL, &inst->messenger) != VK_SUCCESS) {
-        log_warn("no validation messages: the layer gives no messenger");
-    }
-}
-
-static void stop_messenger(const struct vulkan *vulkan, const struct instance *inst)
-{
-    PFN_vkDestroyDebugUtilsMessengerEXT destroy;
-
-    if (!inst->messenger) {
-        return;
-    }
-    destroy = (PFN_vkDestroyDebugUtilsMessengerEXT)vulkan->get_instance_proc_addr(
-        inst->procs.instance, "vkDestroyDebugUtilsMessengerEXT");
-    if (destroy) {
-        destroy(inst->procs.instance, inst->messenger, NULL);
-    }
-}
-
-/* The host's instance: the guest's application as it says it is, nothing else of the guest's. */
-static VkResult create_host_instance(const struct vulkan *vulkan, const VkApplicationInfo *app,
-                                     uint32_t api_version, VkInstance *ret)
-{
-    struct vulkan_direct direct;
-    VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info;
-    VkValidationFeaturesEXT features = validation_features;
-    const VkApplicationInfo host_app = {
-        .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
-        .pApplicationName = app ? app->pApplicationName : NULL,
-        .applicationVersion = app ? app->applicationVersion : 0,
-        .pEngineName = app ? app->pEngineName : NULL,
-        .engineVersion = app ? app->engineVersion : 0,
-        .apiVersion = api_version,
-    };
-    const char *extensions[2], *layers[1];
-    VkInstanceCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
-        .pApplicationInfo = &host_app,
-        .ppEnabledLayerNames = layers,
-        .ppEnabledExtensionNames = extensions,
-    };
-
-    if (vulkan->driver) {
-        extensions[info.enabledExtensionCount++] = VK_LUNARG_DIRECT_DRIVER_LOADING_EXTENSION_NAME;
-        vulkan_chain_driver(vulkan, &info, &direct);
-    }
-    if (vulkan->validate) {
-        extensions[info.enabledExtensionCount++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
-        layers[info.enabledLayerCount++] = VULKAN_VALIDATION_LAYER;
-        chain_push(&info, &messenger);
-        chain_push(&info, &features);
-    }
-    return vulkan->create_instance(&info, NULL, ret);
-}
-
 static VkResult create_instance(struct context *ctx, const VkInstanceCreateInfo *info,
                                 struct instance **ret)
 {
-    const VkApplicationInfo *app = info->pApplicationInfo;
-    struct instance *inst;
-    VkInstance handle;
-    VkResult result;
-
     if (info->enabledLayerCount > 0) {
         return VK_ERROR_LAYER_NOT_PRESENT;
     }
     if (info->enabledExtensionCount > 0) {
         return VK_ERROR_EXTENSION_NOT_PRESENT;
     }
-    if (ctx->vulkan->loader_version < OLDEST_API) {
-        return VK_ERROR_INITIALIZATION_FAILED;
-    }
-    inst = calloc(1, sizeof(*inst));
-    if (!inst) {
-        return VK_ERROR_OUT_OF_HOST_MEMORY;
-    }
-    pthread_mutex_init(&inst->lock, NULL);
-    inst->api_version = api_version_cap(MAX(app ? app->apiVersion : 0, OLDEST_API));
-    result = create_host_instance(ctx->vulkan, app, inst->api_version, &handle);
-    if (result != VK_SUCCESS) {
-        instance_free(inst);
-        return result;
-    }
-    wire_procs_load_instance(&inst->procs, ctx->vulkan->get_instance_proc_addr, handle);
-    if (ctx->vulkan->validate) {
-        start_messenger(ctx->vulkan, inst);
-    }
-    result = instance_read_physicals(inst);
-    if (result != VK_SUCCESS) {
-        stop_messenger(ctx->vulkan, inst);
-        inst->procs.DestroyInstance(handle, NULL);
-        instance_free(inst);
-        return result;
-    }
-    *ret = inst;
-    return VK_SUCCESS;
-}
-
-/* Undoes create_instance. */
-static void destroy_instance(const struct vulkan *vulkan, struct instance *inst)
-{
-    stop_messenger(vulkan, inst);
-    inst->procs.DestroyInstance(inst->procs.instance, NULL);
+    return instance_create(ctx->vulkan, info->pApplicationInfo, ret);
 }
 
 /* Makes it the context's. False: it has one already, or the id cannot be used. */
@@ -248,7 +102,7 @@ void cmd_vkCreateInstance(struct decoder *d, struct wire_vkCreateInstance *c)
     o = object_new(*c->pInstance, VK_OBJECT_TYPE_INSTANCE,
                    (uint64_t)(uintptr_t)inst->procs.instance, NULL);
     if (!o) {
-        destroy_instance(d->ctx->vulkan, inst);
+        instance_end(d->ctx->vulkan, inst);
         instance_free(inst);
         c->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
         return;
@@ -257,7 +111,7 @@ void cmd_vkCreateInstance(struct decoder *d, struct wire_vkCreateInstance *c)
     o->data = inst;
     o->data_free = instance_free;
     if (!publish_instance(d, o)) {
-        destroy_instance(d->ctx->vulkan, inst);
+        instance_end(d->ctx->vulkan, inst);
         object_drop(o);
         decoder_fail(d, "vkCreateInstance: the context has an instance already, or id %llu is used",
                      (unsigned long long)*c->pInstance);
@@ -282,7 +136,7 @@ void cmd_vkDestroyInstance(struct decoder *d, struct wire_vkDestroyInstance *c)
     if (decoder_stopping(d)) {
         return; /* a device may live on; the process ends soon */
     }
-    destroy_instance(d->ctx->vulkan, inst);
+    instance_end(d->ctx->vulkan, inst);
     LOCK_SCOPE(&d->ctx->lock);
     d->ctx->instance = NULL;
 }
@@ -453,6 +307,30 @@ void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
     limit_properties(&c->pProperties->properties);
 }
 
+/* Mesa's guest driver sends too few bytes for some planes (up to 26.1 at least), so what arrives
+ * could only be refused. Copies by way of a buffer are left to it. */
+static bool is_multi_planar(VkFormat format)
+{
+    const struct wire_format *f = wire_format_find(format);
+
+    return f && f->n_planes != 0;
+}
+
+void cmd_vkGetPhysicalDeviceFormatProperties2(struct decoder *d,
+                                              struct wire_vkGetPhysicalDeviceFormatProperties2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+    VkFormatProperties3 *more =
+        chain_find(c->pFormatProperties, VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_3);
+
+    (void)d;
+    p->vk->GetPhysicalDeviceFormatProperties2(p->handle, c->format, c->pFormatProperties);
+    if (more && is_multi_planar(c->format)) {
+        more->linearTilingFeatures &= ~VK_FORMAT_FEATURE_2_HOST_IMAGE_TRANSFER_BIT;
+        more->optimalTilingFeatures &= ~VK_FORMAT_FEATURE_2_HOST_IMAGE_TRANSFER_BIT;
+    }
+}
+
 /* Features of which the guest would use what the protocol does not carry. */
 void cmd_vkGetPhysicalDeviceFeatures2(struct decoder *d,
                                       struct wire_vkGetPhysicalDeviceFeatures2 *c)
@@ -542,7 +420,9 @@ void cmd_vkGetPhysicalDeviceImageFormatProperties2(
                    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
 
     (void)d;
-    if (external && external->handleType && !guest_memory_handle(external->handleType)) {
+    if ((external && external->handleType && !guest_memory_handle(external->handleType)) ||
+        ((c->pImageFormatInfo->usage & VK_IMAGE_USAGE_HOST_TRANSFER_BIT) &&
+         is_multi_planar(c->pImageFormatInfo->format))) {
         c->ret = VK_ERROR_FORMAT_NOT_SUPPORTED;
         return;
     }

@@ -4,17 +4,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct limits limits_from_server = { .objects = LIMIT_OBJECTS };
+#include "ipc/base.h"
+
+struct limits limits_from_server = {
+    .shm = LIMIT_SHM_BYTES,
+    .objects = LIMIT_OBJECTS,
+    .blobs = LIMIT_RESOURCES,
+    .rings = LIMIT_RINGS,
+};
+
+static const struct {
+    const char *name;
+    uint64_t *wide;
+    uint32_t *narrow;
+    uint64_t min, max;
+} rules[] = {
+    { "memory", &limits_from_server.memory, NULL, 0, UINT64_MAX },
+    { "shm", &limits_from_server.shm, NULL, 1, UINT64_MAX },
+    { "objects", NULL, &limits_from_server.objects, 1, LIMIT_OBJECTS },
+    { "blobs", NULL, &limits_from_server.blobs, 1, LIMIT_RESOURCES },
+    { "rings", NULL, &limits_from_server.rings, 1, LIMIT_RINGS },
+    { "lost", NULL, &limits_from_server.lost, 0, UINT32_MAX },
+};
 
 static int take(const char *name, size_t len, uint64_t value)
 {
-    if (len == strlen("memory") && memcmp(name, "memory", len) == 0) {
-        limits_from_server.memory = value;
-        return 0;
-    }
-    if (len == strlen("objects") && memcmp(name, "objects", len) == 0 && value > 0 &&
-        value <= LIMIT_OBJECTS) {
-        limits_from_server.objects = (uint32_t)value;
+    for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+        if (len != strlen(rules[i].name) || memcmp(name, rules[i].name, len) != 0) {
+            continue;
+        }
+        if (value < rules[i].min || value > rules[i].max) {
+            return -EINVAL;
+        }
+        if (rules[i].wide) {
+            *rules[i].wide = value;
+        } else {
+            *rules[i].narrow = (uint32_t)value;
+        }
         return 0;
     }
     return -EINVAL;
@@ -29,6 +55,9 @@ int limits_parse(const char *text)
         int r;
 
         if (!text[len]) {
+            return -EINVAL;
+        }
+        if (text[len + 1] < '0' || text[len + 1] > '9') {
             return -EINVAL;
         }
         errno = 0;

@@ -60,7 +60,11 @@
  */
 struct limits {
     uint64_t memory; /* bytes of device memory; 0: as much as the device has */
+    uint64_t shm;    /* bytes of shared memory that is no device memory */
     uint32_t objects;
+    uint32_t blobs; /* resources */
+    uint32_t rings;
+    uint32_t lost; /* lost devices, after which the context gets no more; 0: any */
 };
 
 extern struct limits limits_from_server;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -168,19 +169,36 @@ static int create_resource(struct context *ctx, const struct ctx_create_resource
     return err;
 }
 
+/* Errors of the table of resources that are limits, by name. */
+static const char *refusal(int err, char text[64])
+{
+    if (err == -EDQUOT) {
+        (void)snprintf(text, 64, "limit blobs: more than %" PRIu32, limits_from_server.blobs);
+    } else if (err == -ENOSPC) {
+        (void)snprintf(text, 64, "limit shm: more than %" PRIu64 " MiB",
+                       limits_from_server.shm >> 20);
+    } else if (err == -EFBIG) {
+        (void)snprintf(text, 64, "limit blob: larger than RLIMIT_FSIZE");
+    } else {
+        (void)snprintf(text, 64, "%s", strerror(-err));
+    }
+    return text;
+}
+
 static void run_create_resource(struct requests *q, struct request *r)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     const struct ctx_create_resource *c = &r->create_resource;
     struct ctx_create_resource_reply reply = { .fd_type = CTX_FD_NONE };
     AUTO_CLOSE int fd = -1;
+    char text[64];
     int err;
 
     err = create_resource(q->ctx, c, &reply, &fd);
     if (err < 0) {
         log_limited(&limit, LOG_LEVEL_WARN, 0,
                     "resource %u from blob %" PRIu64 " of %" PRIu64 " bytes, flags %u: %s; refused",
-                    c->res_id, c->blob_id, c->blob_size, c->blob_flags, strerror(-err));
+                    c->res_id, c->blob_id, c->blob_size, c->blob_flags, refusal(err, text));
         reply = (struct ctx_create_resource_reply){ .fd_type = CTX_FD_NONE };
     }
     /* The VMM's main thread waits for this. If it is gone, the main thread will see that. */
@@ -191,6 +209,7 @@ static void run_import_resource(struct context *ctx, struct request *r)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     const struct ctx_import_resource *c = &r->import_resource;
+    char text[64];
     int err = -EINVAL;
 
     if (c->fd_type == RESOURCE_DMABUF || c->fd_type == RESOURCE_OPAQUE ||
@@ -202,7 +221,7 @@ static void run_import_resource(struct context *ctx, struct request *r)
     if (err < 0) {
         log_limited(&limit, LOG_LEVEL_WARN, 0,
                     "import of resource %u, type %d, %" PRIu64 " bytes: %s; ignored", c->res_id,
-                    c->fd_type, c->size, strerror(-err));
+                    c->fd_type, c->size, refusal(err, text));
     }
 }
 

@@ -18,7 +18,8 @@
 
 int resources_init(struct resources *t)
 {
-    *t = (struct resources){ .max = LIMIT_RESOURCES, .max_shm_bytes = LIMIT_SHM_BYTES };
+    *t = (struct resources){ .max = limits_from_server.blobs,
+                             .max_shm_bytes = limits_from_server.shm };
     pthread_mutex_init(&t->lock, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(t->buckets); i++) {
         list_init(&t->buckets[i]);
@@ -71,7 +72,10 @@ static int resource_add(struct resources *t, uint32_t id, enum resource_kind kin
     if (id == 0 || find_locked(t, id)) {
         return -EEXIST;
     }
-    if (t->count >= t->max || (shm && size > t->max_shm_bytes - t->shm_bytes)) {
+    if (t->count >= t->max) {
+        return -EDQUOT;
+    }
+    if (shm && size > t->max_shm_bytes - t->shm_bytes) {
         return -ENOSPC;
     }
     if (shm) {

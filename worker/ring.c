@@ -434,8 +434,8 @@ static int ring_check(struct context *ctx, uint64_t id, const struct ring_layout
         snprintf(why, why_size, "ring id %" PRIu64 " is %s", id, id ? "in use" : "reserved");
         return -EPROTO;
     }
-    if (ctx->n_rings >= LIMIT_RINGS) {
-        snprintf(why, why_size, "more than %u rings", LIMIT_RINGS);
+    if (ctx->n_rings >= limits_from_server.rings) {
+        snprintf(why, why_size, "limit rings: more than %" PRIu32, limits_from_server.rings);
         return -ENOSPC;
     }
     resource = resources_get(&ctx->resources, l->resource_id);

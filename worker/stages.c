@@ -1,6 +1,7 @@
 #include "worker/stages.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "policy/sandbox.h"
 #include "policy/seal.h"
 #include "worker/control.h"
+#include "worker/instance.h"
 #include "worker/limits.h"
 #include "worker/pace.h"
 
@@ -49,10 +51,22 @@ static int map_record(struct worker *w, char *why)
     return r;
 }
 
+/* What warm-up frees is there again for the thread that serves the guest, its pages too: one heap
+ * for all threads, which does not shrink. Each thread's own would grow by a page and a system call
+ * at a time, which doubled what a device takes; threads that compile at once did not miss theirs. */
+static void keep_heap(void)
+{
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TOP_PAD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+}
+
 static int learn_host(struct worker *w, char *why)
 {
     int r;
 
+    keep_heap();
     pace_init(0);
     r = limits_parse(getenv("CORDON_LIMITS"));
     if (r < 0) {
@@ -73,13 +87,18 @@ static int learn_host(struct worker *w, char *why)
 static int load_driver(struct worker *w, char *why)
 {
     const char *validate = getenv("CORDON_VALIDATE");
+    int r;
 
     w->vulkan.validate = validate && strcmp(validate, "1") == 0;
     if (w->vulkan.validate) {
         /* The server keeps every layer out; of those that are asked for, this one is let in. */
         (void)setenv("VK_LOADER_LAYERS_DISABLE", "~implicit~", 1);
     }
-    return vulkan_open(&w->vulkan, getenv("CORDON_POLICY"), why, WHY_SIZE);
+    r = vulkan_open(&w->vulkan, getenv("CORDON_POLICY"), why, WHY_SIZE);
+    if (r == 0) {
+        instance_prepare(&w->vulkan);
+    }
+    return r;
 }
 
 /* Which layers the worker itself is to put on: all, unless the server says less. */

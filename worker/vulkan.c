@@ -10,6 +10,7 @@
 
 #include "ipc/base.h"
 #include "ipc/cleanup.h"
+#include "worker/device.h"
 
 #define LOADER "libvulkan.so.1"
 #define MAX_DEVICES 16
@@ -20,15 +21,18 @@ static const struct driver {
     const char *policy;
     const char *other_policy; /* of the same driver on another kernel driver; NULL: none */
     bool make_device; /* a throw-away device opens files that the sealed process must not open */
+    /* Neither reads driconf nor looks at VkApplicationInfo otherwise. The others change what they
+     * do for applications that they know by name. */
+    bool any_application;
 } drivers[] = {
-    { VK_DRIVER_ID_MESA_LLVMPIPE, "lavapipe", NULL, true },
-    { VK_DRIVER_ID_MESA_RADV, "radv", NULL, true },
-    { VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA, "anv-i915", "anv-xe", true },
-    { VK_DRIVER_ID_MESA_NVK, "nvk", NULL, true },
-    { VK_DRIVER_ID_MESA_TURNIP, "turnip", NULL, true },
-    { VK_DRIVER_ID_MESA_PANVK, "panvk", NULL, true },
+    { VK_DRIVER_ID_MESA_LLVMPIPE, "lavapipe", NULL, true, true },
+    { VK_DRIVER_ID_MESA_RADV, "radv", NULL, true, false },
+    { VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA, "anv-i915", "anv-xe", true, false },
+    { VK_DRIVER_ID_MESA_NVK, "nvk", NULL, true, false },
+    { VK_DRIVER_ID_MESA_TURNIP, "turnip", NULL, true, false },
+    { VK_DRIVER_ID_MESA_PANVK, "panvk", NULL, true, false },
     /* Costs half a second each time and opens nothing that is not opened again later. */
-    { VK_DRIVER_ID_NVIDIA_PROPRIETARY, "nvidia", NULL, false },
+    { VK_DRIVER_ID_NVIDIA_PROPRIETARY, "nvidia", NULL, false, false },
 };
 
 static const struct driver *driver_find(VkDriverId id)
@@ -141,7 +145,7 @@ static VkResult make_instance(const struct vulkan *v, VkInstance *ret_instance)
     const VkApplicationInfo app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pApplicationName = "cordon-worker",
-        .apiVersion = VK_API_VERSION_1_1,
+        .apiVersion = VK_MAKE_API_VERSION(0, 1, DEVICE_API_MINOR, 0),
     };
     VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
@@ -303,7 +307,6 @@ static bool try_driver(struct vulkan *v, void *library, VkDriverId wanted)
         (PFN_vkGetInstanceProcAddrLUNARG)symbol(library, "vk_icdGetInstanceProcAddr");
     if (make_instance(v, &instance) == VK_SUCCESS &&
         choose_device(v, instance, &why, &chosen) == 0 && chosen.driver_id == wanted) {
-        destroy_instance(v, v->warm_instance);
         v->warm_instance = instance;
         return true;
     }
@@ -314,20 +317,24 @@ static bool try_driver(struct vulkan *v, void *library, VkDriverId wanted)
 }
 
 /* The loader has found the driver by its manifest, which it cannot do again once files are out of
- * reach. From here on it gets the driver by pointer, if it knows how to. */
-static void adopt_driver(struct vulkan *v, VkDriverId wanted)
+ * reach. From here on it gets the driver by pointer, if it knows how to. The first instance ends
+ * before the one that is kept begins: with it the driver has written down what it compiled. */
+static VkResult adopt_driver(struct vulkan *v, VkDriverId wanted)
 {
     struct loaded loaded = { .count = 0 };
 
     if (!has_direct_loading(v)) {
-        return;
+        return VK_SUCCESS;
     }
     (void)dl_iterate_phdr(collect_driver, &loaded);
+    destroy_instance(v, v->warm_instance);
+    v->warm_instance = NULL;
     for (uint32_t i = 0; i < loaded.count; i++) {
         if (v->driver || !try_driver(v, loaded.libraries[i], wanted)) {
             dlclose(loaded.libraries[i]);
         }
     }
+    return v->driver ? VK_SUCCESS : make_instance(v, &v->warm_instance);
 }
 
 /* ---- warm-up ------------------------------------------------------------------------------ */
@@ -356,10 +363,37 @@ static int make_device(const struct vulkan *v, VkPhysicalDevice physical, const 
     return 0;
 }
 
+static int instance_failed(const struct why *why, VkResult result)
+{
+    return fail(why, -ENODEV, "vkCreateInstance: %d%s", result,
+                result == VK_ERROR_INCOMPATIBLE_DRIVER
+                    ? ", so no driver was found (manifests: /usr/share/vulkan/icd.d)"
+                : result == VK_ERROR_LAYER_NOT_PRESENT
+                    ? ", so the loader did not find " VULKAN_VALIDATION_LAYER
+                    : "");
+}
+
+/* The best device of the warm instance, and one VkDevice of it made and destroyed. */
+static int use_device(struct vulkan *v, const struct why *why, struct chosen *ret_chosen)
+{
+    const struct driver *driver;
+    int r;
+
+    *ret_chosen = (struct chosen){ 0 };
+    r = choose_device(v, v->warm_instance, why, ret_chosen);
+    if (r < 0) {
+        return r;
+    }
+    driver = driver_find(ret_chosen->driver_id);
+    return driver && driver->make_device ? make_device(v, ret_chosen->device, why) : 0;
+}
+
+/* All of it twice: what the first instance has compiled, the second one and guests find in the
+ * worker's own cache (policy/jail.h). */
 static int warm_up(struct vulkan *v, const struct why *why)
 {
     const struct driver *driver;
-    struct chosen chosen = { 0 };
+    struct chosen chosen;
     VkResult result;
     int r;
 
@@ -369,31 +403,30 @@ static int warm_up(struct vulkan *v, const struct why *why)
     }
     result = make_instance(v, &v->warm_instance);
     if (result != VK_SUCCESS) {
-        return fail(why, -ENODEV, "vkCreateInstance: %d%s", result,
-                    result == VK_ERROR_INCOMPATIBLE_DRIVER
-                        ? ", so no driver was found (manifests: /usr/share/vulkan/icd.d)"
-                    : result == VK_ERROR_LAYER_NOT_PRESENT
-                        ? ", so the loader did not find " VULKAN_VALIDATION_LAYER
-                        : "");
+        return instance_failed(why, result);
     }
-    r = choose_device(v, v->warm_instance, why, &chosen);
+    r = use_device(v, why, &chosen);
     if (r < 0) {
         return r;
     }
-    adopt_driver(v, chosen.driver_id);
+    result = adopt_driver(v, chosen.driver_id);
+    if (result != VK_SUCCESS) {
+        return instance_failed(why, result);
+    }
     if (v->driver) {
-        r = choose_device(v, v->warm_instance, why, &chosen);
+        r = use_device(v, why, &chosen);
         if (r < 0) {
             return r;
         }
     }
     driver = driver_find(chosen.driver_id);
     v->driver_id = chosen.driver_id;
+    v->any_application = driver && driver->any_application;
     memcpy(v->device_name, chosen.name, sizeof(v->device_name));
     if (!v->policy[0]) {
         snprintf(v->policy, sizeof(v->policy), "%s", vulkan_policy(chosen.driver_id));
     }
-    return driver && driver->make_device ? make_device(v, chosen.device, why) : 0;
+    return 0;
 }
 
 int vulkan_open(struct vulkan *v, const char *policy, char *why, size_t why_size)

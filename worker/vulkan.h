@@ -2,6 +2,7 @@
 #ifndef CORDON_WORKER_VULKAN_H
 #define CORDON_WORKER_VULKAN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +10,8 @@
 #include <vulkan/vulkan_core.h>
 
 #define VULKAN_VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
+
+struct instance;
 
 struct vulkan {
     void *loader; /* libvulkan.so.1, dlopened */
@@ -21,6 +24,9 @@ struct vulkan {
     void *driver;
     PFN_vkGetInstanceProcAddrLUNARG driver_get_instance_proc_addr;
     VkInstance warm_instance; /* kept: the loader and driver stay loaded */
+    /* What instance.c knows of it, for a guest to be given; NULL: it has been, or is never to be. */
+    struct instance *_Atomic ready;
+    bool any_application; /* the driver does the same for every application, whatever its name */
     char device_name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     char policy[64];      /* overlay that fits the driver: "lavapipe", "radv", ... */
     VkDriverId driver_id; /* the sandbox fits this driver alone */

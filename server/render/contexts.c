@@ -12,6 +12,16 @@
  * limit would be some 200 KB; it cannot raise it, but we make the pair. */
 #define SOCKET_MESSAGE (4u << 20)
 
+/* A context is at its busiest right after its start: a worker that loads its driver beside it takes
+ * the processor that it needs. So its replacement is started a little later... */
+#define REFILL_DELAY_MS 250
+/* ...unless a context has come in vain lately: then more are likely to come. */
+#define RUSH_MS 1000
+/* A spare worker that fails is tried again after a second, two, four and so on; after that the next
+ * context brings the next try. */
+#define RETRY_MS 1000
+#define RETRIES 5
+
 /* The VMM has closed its end, and everything that it sent has been read. */
 static bool at_end(int fd)
 {
@@ -101,9 +111,8 @@ static void fail_hopeless(struct contexts *c, const char *why)
     }
 }
 
-void contexts_top_up(struct contexts *c)
+static void start_up_to(struct contexts *c, uint32_t want)
 {
-    uint32_t want = count_waiting(c) + c->spares;
     struct worker *w;
 
     for (uint32_t have = count_coming(c); have < want; have++) {
@@ -112,6 +121,30 @@ void contexts_top_up(struct contexts *c)
             fail_hopeless(c, "no worker could be started");
             return;
         }
+    }
+}
+
+void contexts_top_up(struct contexts *c)
+{
+    start_up_to(c, count_waiting(c) + c->spares);
+}
+
+static void on_refill(void *arg)
+{
+    struct contexts *c = arg;
+
+    c->refill_at_ms = UINT64_MAX;
+    contexts_top_up(c);
+}
+
+/* A later reason does not put off an earlier one. */
+static void refill_after(struct contexts *c, uint64_t delay_ms)
+{
+    uint64_t at_ms = loop_now_ms() + delay_ms;
+
+    if (at_ms < c->refill_at_ms) {
+        c->refill_at_ms = at_ms;
+        loop_timer_arm(c->refill, delay_ms);
     }
 }
 
@@ -130,15 +163,28 @@ static void pair_up(struct contexts *c)
         }
         w->context = ctx;
         ctx->worker = w;
+        c->retries = 0;
         log_named(LOG_LEVEL_INFO, ctx->id, ctx->name, "served by worker %u (pid %d)", w->number,
                   (int)w->pid);
     }
 }
 
+/* After a change: who waits gets a worker, those who still wait get one started now, and spares
+ * come when that disturbs nobody. */
 void contexts_settle(struct contexts *c)
 {
+    uint32_t waiting;
+
     pair_up(c);
-    contexts_top_up(c);
+    waiting = count_waiting(c);
+    if (waiting > 0) {
+        c->rush_until_ms = loop_now_ms() + RUSH_MS;
+        start_up_to(c, waiting);
+    } else if (count_coming(c) < c->spares) {
+        bool now = c->failing || loop_now_ms() < c->rush_until_ms;
+
+        refill_after(c, now ? 0 : REFILL_DELAY_MS);
+    }
 }
 
 static void on_ready(void *arg, struct worker *w)
@@ -147,19 +193,48 @@ static void on_ready(void *arg, struct worker *w)
 
     (void)w;
     c->failing = false;
-    pair_up(c);
+    contexts_settle(c);
 }
 
-/* A device that was hung or crashed, or a worker that had to be killed for what it did: once may be
- * an accident, again and again it takes the host's GPU from everybody else. */
-static void count_loss(struct contexts *c, const struct worker *w, const struct obituary *o)
+static void note_loss(struct contexts *c)
 {
-    uint64_t devices = atomic_load_explicit(&w->record->devices_lost, memory_order_relaxed);
+    uint64_t now = loop_now_ms();
+    bool closed = now < c->gate.closed_until_ms;
 
-    if ((devices > 0 || (o->killed_by_us && o->why)) && gate_note_lost(&c->gate, loop_now_ms())) {
-        log_warn("limit lost: %u of this VM's contexts in a minute lost the device or had to be "
-                 "killed; no new ones for a minute",
+    if (gate_note_lost(&c->gate, now) && !closed) {
+        log_warn("limit lost: %u times in a minute this VM lost a device or had a worker killed; "
+                 "no new contexts for a minute",
                  c->gate.limits->lost);
+    }
+}
+
+/* A device that was hung or crashed: once may be an accident, again and again it takes the host's
+ * GPU from everybody else. The number is the worker's word, so as many count as can matter. */
+static void count_devices(struct contexts *c, struct worker *w)
+{
+    uint64_t lost = atomic_load_explicit(&w->record->devices_lost, memory_order_relaxed);
+
+    if (lost > w->lost_counted + LIMITS_MAX_LOST) {
+        w->lost_counted = lost - LIMITS_MAX_LOST;
+    }
+    for (; w->lost_counted < lost; w->lost_counted++) {
+        note_loss(c);
+    }
+}
+
+/* A context that goes on after it lost its device counts as much as one that ends. */
+static void count_living(struct contexts *c)
+{
+    list_for_each (pos, &c->supervisor.workers) {
+        count_devices(c, list_entry(pos, struct worker, link));
+    }
+}
+
+static void count_loss(struct contexts *c, struct worker *w, const struct obituary *o)
+{
+    count_devices(c, w);
+    if (o->killed_by_us && o->why) {
+        note_loss(c);
     }
 }
 
@@ -210,31 +285,36 @@ static void on_dead(void *arg, struct worker *w, const struct obituary *o)
     if (o->asked) {
         return;
     }
-    /* Not tried again at once: what failed would most likely fail again, for ever. The next
-     * context brings the next try. */
+    /* Not tried again at once: what failed would most likely fail again, for ever. */
     c->failing = c->failing || !o->ready;
     fail_hopeless(c, "its worker did not start");
+    if (c->retries < RETRIES && count_coming(c) < c->spares) {
+        refill_after(c, (uint64_t)RETRY_MS << c->retries++);
+    }
 }
 
-void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
-                   const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
-                   void (*changed)(void *arg), void *arg)
+int contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
+                  const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
+                  void (*changed)(void *arg), void *arg)
 {
     const struct supervisor_owner owner = { .ready = on_ready, .dead = on_dead, .arg = c };
 
     *c = (struct contexts){
         .loop = loop,
         .spares = spares,
+        .refill_at_ms = UINT64_MAX,
         .changed = changed,
         .arg = arg,
     };
     registry_init(&c->registry);
     gate_init(&c->gate, limits, loop_now_ms());
     supervisor_init(&c->supervisor, loop, spawner, ready_timeout_ms, &owner);
+    return loop_add_timer(loop, on_refill, c, &c->refill);
 }
 
 void contexts_fini(struct contexts *c)
 {
+    c->refill = loop_source_remove(c->refill);
     contexts_reset(c);
     supervisor_fini(&c->supervisor);
 }
@@ -250,6 +330,7 @@ int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_
     if (r < 0) {
         return r;
     }
+    count_living(c);
     r = gate_pass(&c->gate, loop_now_ms(), c->registry.count, supervisor_memory(&c->supervisor),
                   c->gate_why, sizeof(c->gate_why));
     if (r < 0) {

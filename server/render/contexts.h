@@ -27,6 +27,10 @@ struct contexts {
     struct supervisor supervisor;
     uint32_t spares; /* workers to keep ready */
     bool failing;    /* the newest worker never became ready, or none can */
+    struct loop_source *refill;
+    uint64_t refill_at_ms;  /* UINT64_MAX: not armed */
+    uint64_t rush_until_ms; /* contexts come faster than workers do */
+    uint32_t retries;       /* of spares that failed since a worker last got a context */
     struct gate gate;
     char gate_why[160]; /* of the last context that it refused */
     struct contexts_stats stats;
@@ -34,13 +38,13 @@ struct contexts {
     void *arg;
 };
 
-/* `limits` is borrowed. */
-void contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
-                   const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
-                   void (*changed)(void *arg), void *arg);
+/* `limits` is borrowed. 0 or a negative errno; contexts_fini either way. */
+MUST_USE int contexts_init(struct contexts *c, struct loop *loop, struct spawner *spawner,
+                           const struct limits *limits, uint32_t ready_timeout_ms, uint32_t spares,
+                           void (*changed)(void *arg), void *arg);
 void contexts_fini(struct contexts *c);
 
-/* Starts as many workers as are missing. */
+/* Starts as many workers as are missing, spares included. */
 void contexts_top_up(struct contexts *c);
 
 /* A new context: *ret_fd is the VMM's end of its socket. Starts nothing: call contexts_settle

@@ -301,10 +301,12 @@ static int serve(struct server *s)
     r = watch_signals(s);
     if (r == 0) {
         usable = prepare_workers(s);
-        contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
-                      s->options.ready_timeout_ms, s->options.spares, write_stats, s);
+        r = contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
+                          s->options.ready_timeout_ms, s->options.spares, write_stats, s);
         s->contexts.failing = !usable;
         s->contexts.supervisor.learn = s->options.learn ? &s->learn : NULL;
+    }
+    if (r == 0) {
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
     }
     if (r < 0) {

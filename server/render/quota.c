@@ -35,6 +35,9 @@ static const struct {
     { "heap", offsetof(struct limits, heap), true, UINT64_C(256) << 20, INT64_MAX },
     { "blob", offsetof(struct limits, blob), true, UINT64_C(1) << 20, INT64_MAX },
     { "objects", offsetof(struct limits, objects), false, 0, 1u << 20 },
+    { "shm", offsetof(struct limits, shm), true, UINT64_C(16) << 20, UINT64_C(2) << 30 },
+    { "blobs", offsetof(struct limits, blobs), false, 16, 9216 },
+    { "rings", offsetof(struct limits, rings), false, 1, 128 },
     { "files", offsetof(struct limits, files), false, 64, 1u << 20 },
     { "threads", offsetof(struct limits, threads), false, 8, 1u << 20 },
     { "contexts", offsetof(struct limits, contexts), false, 1, REGISTRY_MAX },
@@ -106,10 +109,11 @@ static int parse_one(const char *text, size_t len, struct limits *limits, char *
         }
         return 0;
     }
-    (void)snprintf(why, why_size,
-                   "--limit %.*s: use NAME=NUMBER with memory, vm-memory, heap, blob, objects, "
-                   "files, threads, contexts, starts, lost, ram, vm-ram, cpu or cpu-weight",
-                   (int)len, text);
+    (void)snprintf(
+        why, why_size,
+        "--limit %.*s: use NAME=NUMBER with memory, vm-memory, heap, blob, shm, objects, "
+        "blobs, rings, files, threads, contexts, starts, lost, ram, vm-ram, cpu or cpu-weight",
+        (int)len, text);
     return -EINVAL;
 }
 
@@ -195,8 +199,8 @@ int gate_pass(struct gate *g, uint64_t now_ms, uint32_t contexts, uint64_t memor
 
     if (now_ms < g->closed_until_ms) {
         (void)snprintf(why, why_size,
-                       "limit lost: %u of this VM's contexts in a minute lost the device or had to "
-                       "be killed; refused for another %" PRIu64 " s (--limit lost=0: never)",
+                       "limit lost: %u times in a minute this VM lost a device or had a worker "
+                       "killed; refused for another %" PRIu64 " s (--limit lost=0: never)",
                        l->lost, (g->closed_until_ms - now_ms + 999) / 1000);
         return -EDQUOT;
     }

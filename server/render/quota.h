@@ -20,12 +20,15 @@ struct limits {
     uint64_t vm_memory; /* of all contexts of the VM, above which no new one starts; 0: none */
     uint64_t heap;      /* private memory of a worker, bytes */
     uint64_t blob;      /* one blob, bytes */
-    uint32_t objects;   /* Vulkan objects per context; 0: the worker's own limit */
-    uint32_t files;     /* descriptors of a worker */
-    uint32_t threads;   /* of a worker */
-    uint32_t contexts;  /* of the VM, at a time */
-    uint32_t starts;    /* new contexts per second, ten times as many at once; 0: any */
-    uint32_t lost;      /* lost devices and killed workers in a minute that refuse the VM for the
+    uint64_t shm;     /* shared memory of a context beside that, bytes; 0: the worker's own limit */
+    uint32_t objects; /* Vulkan objects per context; 0: the worker's own limit */
+    uint32_t blobs;   /* resources of a context; 0: the worker's own limit */
+    uint32_t rings;   /* of a context; 0: the worker's own limit */
+    uint32_t files;   /* descriptors of a worker */
+    uint32_t threads; /* of a worker */
+    uint32_t contexts; /* of the VM, at a time */
+    uint32_t starts;   /* new contexts per second, ten times as many at once; 0: any */
+    uint32_t lost;     /* lost devices and killed workers in a minute that refuse the VM for the
                            next; 0: any */
     /* Counted by the kernel, in control groups; 0: what is reasonable where there are such. */
     uint64_t ram;        /* of a worker, bytes; 0: any */

@@ -42,6 +42,25 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
     return 0;
 }
 
+/* Those that a worker keeps itself; it has its own for what is 0 here. */
+static void limits_text(const struct limits *l, char *text, size_t size)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } list[] = {
+        { "shm", l->shm },     { "objects", l->objects }, { "blobs", l->blobs },
+        { "rings", l->rings }, { "lost", l->lost },
+    };
+    int n = snprintf(text, size, "CORDON_LIMITS=memory=%" PRIu64, l->memory);
+
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        if (list[i].value) {
+            n += snprintf(text + n, size - (size_t)n, ",%s=%" PRIu64, list[i].name, list[i].value);
+        }
+    }
+}
+
 /* What a worker cannot know by itself: see its --help. */
 static void tell_worker(struct spawner *s, const char *log_level, const struct limits *limits,
                         bool validate)
@@ -50,7 +69,6 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
                        : s->plan.layers & SANDBOX_MDWE     ? "all"
                                                            : "seccomp";
     size_t n = 0;
-    int n_limits;
 
     while (s->env[n]) {
         n++;
@@ -61,12 +79,7 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
     s->env[n++] = s->env_log;
     s->env[n++] = s->env_seal;
     s->env[n++] = s->env_policy;
-    n_limits = snprintf(s->env_limits, sizeof(s->env_limits), "CORDON_LIMITS=memory=%" PRIu64,
-                        limits->memory);
-    if (limits->objects) {
-        (void)snprintf(s->env_limits + n_limits, sizeof(s->env_limits) - (size_t)n_limits,
-                       ",objects=%" PRIu32, limits->objects);
-    }
+    limits_text(limits, s->env_limits, sizeof(s->env_limits));
     s->env[n++] = s->env_limits;
     if (validate) {
         s->env[n++] = "CORDON_VALIDATE=1";
@@ -188,7 +201,7 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
     if (r < 0) {
         return r;
     }
-    jail_environment(environment, s->env);
+    jail_environment(&s->plan, environment, s->env);
     tell_worker(s, log_level, limits, validate);
     return 0;
 }

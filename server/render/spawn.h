@@ -24,7 +24,7 @@ struct spawner {
     const struct limits *limits;
     struct jail_plan plan;
     const char *env[JAIL_MAX_ENV + 8]; /* and what we tell our worker: spawn.c */
-    char env_log[32], env_seal[32], env_policy[48], env_limits[96];
+    char env_log[32], env_seal[32], env_policy[48], env_limits[192];
     struct cgroup cgroup; /* with fd -1: there is none for us */
     uint32_t n_started;
     int worker_fd; /* the worker's program, opened at start */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -256,6 +257,11 @@ static void bury(struct worker *w)
     /* First the guest that waits, then the people who read logs. */
     estate_settle(&w->estate);
     drain_log(w);
+    if (w->has_notify) {
+        log_line(LOG_LEVEL_DEBUG, w->ctx_id,
+                 "worker %u: sealed, it was given %u devices and denied %u opens", w->number,
+                 w->notify.opened, w->notify.denied);
+    }
     s->owner.dead(s->owner.arg, w, &o);
     worker_free(w);
 }
@@ -313,15 +319,21 @@ static void on_log(void *arg, int fd, uint32_t events)
 static void on_notify(void *arg, int fd, uint32_t events)
 {
     struct worker *w = arg;
-    char line[256];
+    char line[320];
 
     (void)fd;
-    (void)events;
+    /* The last thread under the filter has gone; the process may take seconds to give its memory
+     * back, and the descriptor would be ready all that time. */
+    if (!(events & EPOLLIN)) {
+        w->notify_source = loop_source_remove(w->notify_source);
+        return;
+    }
     switch (notify_handle(&w->notify, line, sizeof(line))) {
     case NOTIFY_ANSWERED:
         break;
     case NOTIFY_DENIED:
-        log_line(LOG_LEVEL_DEBUG, w->ctx_id, "sandbox: worker %u: %s", w->number, line);
+        log_named(LOG_LEVEL_WARN, w->ctx_id, w->ctx_id ? w->name : NULL, "sandbox: worker %u: %s",
+                  w->number, line);
         break;
     case NOTIFY_VIOLATION:
         w->notify_source = loop_source_remove(w->notify_source);

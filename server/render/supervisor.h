@@ -59,6 +59,7 @@ struct worker {
     bool ready;                   /* has been */
     bool asked;                   /* by us, to end */
     bool killed;                  /* by us */
+    uint64_t lost_counted;        /* of the record's devices_lost, by the owner */
     char why[200];                /* for the obituary; "" = nothing special */
     uint64_t started_ms;
 };

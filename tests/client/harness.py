@@ -206,9 +206,13 @@ class Usage:
 
 
 class Server:
-    """A cordon-vtest of our own, listening; use as a context manager. Root may name another uid."""
+    """A cordon-vtest of our own, listening; use as a context manager. Root may name another uid.
 
-    def __init__(self, program, extra=(), root=None, uid=None):
+    `prepare(folder, seen)` fills the server's folder, which it sees as `seen`, before the start, and
+    returns what its environment has besides.
+    """
+
+    def __init__(self, program, extra=(), root=None, uid=None, prepare=None):
         program = pathlib.Path(program).resolve()
         if not os.access(program, os.X_OK):
             raise Skip(f"no {program}")
@@ -226,9 +230,13 @@ class Server:
             command = root.enter(build, self.folder.name, [
                 str(inside), "--socket-path", f"/srv/{self.socket_path.name}", *extra])
         # The server's workers use the host driver, whatever our own environment says.
+        environment = host_environment()
+        if prepare:
+            environment |= prepare(pathlib.Path(self.folder.name),
+                                   "/srv" if root else self.folder.name)
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                command, env=host_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **who)
         try:
             wait_until("the server accepts", self.accepts, 20)

@@ -567,6 +567,12 @@ int app_close(struct app *app)
     return result.n_failed ? 1 : 0;
 }
 
+int app_leave(void)
+{
+    print_result(NULL);
+    return result.n_failed ? 1 : 0;
+}
+
 /* Memory, buffers, images. */
 
 uint32_t memory_type(const struct app *app, uint32_t bits, VkMemoryPropertyFlags wanted)

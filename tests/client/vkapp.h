@@ -72,6 +72,8 @@ void app_open(struct app *app, const char *program, int argc, char **argv,
 bool app_has(const struct app *app, const char *extension);
 /* Destroys everything, prints the result line and returns the exit status for main(). */
 int app_close(struct app *app);
+/* The same without destroying or waiting for anything. */
+int app_leave(void);
 
 /* The parts of app_open() for the program that measures them. */
 void app_parse(struct app *app, const char *program, int argc, char **argv,

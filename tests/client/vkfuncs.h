@@ -23,6 +23,8 @@
     X(vkGetPhysicalDeviceExternalSemaphoreProperties) \
     X(vkGetPhysicalDeviceFeatures2) \
     X(vkGetPhysicalDeviceFormatProperties) \
+    X(vkGetPhysicalDeviceFormatProperties2) \
+    X(vkGetPhysicalDeviceImageFormatProperties2) \
     X(vkGetPhysicalDeviceMemoryProperties) \
     X(vkGetPhysicalDeviceProperties) \
     X(vkGetPhysicalDeviceProperties2) \

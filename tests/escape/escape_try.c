@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #include "ipc/base.h"
+#include "policy/jail.h"
 #include "tests/escape/jailed.h"
 
 static pid_t victim;       /* a process of the same user, outside */
@@ -97,6 +98,10 @@ ATTEMPT(write_secret)
 ATTEMPT(create_file)
 {
     return open(in_folder("created"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+ATTEMPT(write_cache)
+{
+    return open(JAIL_CACHE "/created", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 }
 ATTEMPT(unlink_file)
 {
@@ -922,6 +927,7 @@ static const struct {
     { 0, "set-groups", set_groups },
     { 0, "vmsplice", splice_pages },
     { 0, "aio", aio },
+    { 0, "write-cache", write_cache },
 };
 
 int main(int argc, char **argv)

@@ -68,7 +68,7 @@ static int spawn_jailed(uint32_t layers, const char *program, char *const *argv,
         plan.fds[JAILED_FD_CONTROL] = control;
         plan.fds[JAILED_FD_EXTRA] = extra >= 0 ? extra : null;
         plan.n_fds = JAILED_FD_EXTRA + 1;
-        jail_environment(environ, env);
+        jail_environment(&plan, environ, env);
         r = jail_spawn(&plan, argv, env, child, &failure);
     }
     if (r == 0) {

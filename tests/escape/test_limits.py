@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Each limit, met once: what the VM is told, and the line in the log.
 
-usage: test_limits.py CORDON_VTEST CL_SCENE CORDON_RENDER_SERVER ROGUE_WORKER
+usage: test_limits.py CORDON_VTEST CL_SCENE CORDON_RENDER_SERVER ROGUE_WORKER ATTACKED_WORKER
+                      LIBATTACK
 """
 
+import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -13,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "client"), str(HERE.parent / "protocol")]
 import harness  # noqa: E402
 import renderserver  # noqa: E402
+import wire  # noqa: E402
 from harness import Failure  # noqa: E402
 
 
@@ -39,13 +43,17 @@ def objects(vtest, scene):
 
 
 class RawServer:
-    """A render server with the rogue worker and some limits."""
+    """A render server with some limits, and the rogue worker, or another, or its own (None)."""
 
-    def __init__(self, program, worker, folder, limits):
+    def __init__(self, program, worker, folder, limits, manifest=None):
         log = tempfile.mktemp(dir=folder)
+        env = {"PATH": os.environ["PATH"],
+               "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"}
+        if manifest:
+            env["VK_ICD_FILENAMES"] = manifest
         self.server = renderserver.Server(
-            program, ["--worker", worker, "--driver", "lavapipe", "--limit", limits],
-            {"PATH": os.environ["PATH"]}, log)
+            program, [*(["--worker", worker] if worker else []), "--driver", "lavapipe",
+                      "--limit", limits], env, log)
         self.number = 0
 
     def create(self, name="idle"):
@@ -79,7 +87,7 @@ def gate(program, worker, folder):
         for _ in range(2):
             raw.create("ptrace")
             check(raw.server.wait_log(f"ctx={raw.number} ", "not in worker.lavapipe.policy"), "kill")
-        check(raw.server.wait_log("limit lost: 2 of this VM's contexts"), "no line")
+        check(raw.server.wait_log("limit lost: 2 times in a minute"), "no line")
         check(not raw.create(), "a VM whose workers had to be killed twice")
         check(raw.server.wait_log("context refused: limit lost: "), "no line")
 
@@ -96,13 +104,78 @@ def rlimits(program, worker, folder):
             check(row[47:68].strip() == str(value), row)
 
 
-def run(vtest, scene, program, worker):
+def of_a_context(program, folder):
+    """What the worker itself counts: shared memory, blobs, rings."""
+    with RawServer(program, None, folder, "shm=16M,blobs=16,rings=2") as raw:
+        context = raw.create("counts")
+        context.shm(1 << 20)
+        _, _, _, fd = context.create_resource(0, 16 << 20, 1)
+        check(fd < 0, "17 MiB of shared memory")
+        check(raw.server.wait_log("limit shm: more than 16 MiB"), "no line")
+        for _ in range(15):
+            resource, _ = context.shm(4096)
+        _, _, _, fd = context.create_resource(0, 4096, 1)
+        check(fd < 0, "17 blobs")
+        check(raw.server.wait_log("limit blobs: more than 16"), "no line")
+        context.destroy_resource(resource)
+        context.shm(4096)
+        check(context.sync(), "a refused blob ended the context")
+    with RawServer(program, None, folder, "rings=2") as raw:
+        context = raw.create("rings")
+        for number in (1, 2):
+            renderserver.Ring(context, number)
+        check(context.sync(), "two rings are fine")
+        try:
+            renderserver.Ring(context, 3)
+        except (RuntimeError, renderserver.Gone, TimeoutError, BrokenPipeError):
+            pass
+        check(raw.server.wait_log("limit rings: more than 2"), "no line")
+
+
+def lose(raw, number):
+    """A context whose worker says that so many devices were lost."""
+    context = raw.create(f"lose-devices {number}")
+    check(context and raw.server.wait_log(f"attack lose-devices {number}: ESCAPED", timeout=60),
+          f"the attack did not run:\n{raw.server.read_log()}")
+    return context
+
+
+def lost_devices(program, worker, library, folder):
+    """Lost devices count while their context lives, and a guest gets no more of them."""
+    shutil.copy(library, f"{folder}/libattack.so")
+    manifest = pathlib.Path(folder, "attack.json")
+    manifest.write_text(json.dumps(
+        {"ICD": {"library_path": "./libattack.so", "api_version": "1.0.0"}}))
+    os.chmod(folder, 0o755)
+    worker = shutil.copy(worker, folder)
+    with RawServer(program, worker, folder, "lost=3", str(manifest)) as raw:
+        context, other = lose(raw, 2), lose(raw, 1)
+        check(not raw.create(), "three lost devices, by contexts that live")
+        check(raw.server.wait_log("limit lost: 3 times in a minute"), "no line")
+        check(raw.server.wait_log("context refused: limit lost: "), "no line")
+        check(context.sync() and other.sync(), "the contexts that it has go on")
+    with RawServer(program, worker, folder, "lost=3", str(manifest)) as raw:
+        context = lose(raw, 3)
+        resource, mapping = context.shm(4096)
+        context.submit(wire.create_instance(1))
+        context.call(wire.enumerate_physical_devices(1, [2]), 64, resource, mapping)
+        context.submit(wire.create_device(2, 3))
+        check(raw.server.wait_log("limit lost: this context has lost 3 devices"), "no line")
+    with RawServer(program, worker, folder, "lost=3", str(manifest)) as raw:
+        lose(raw, -1)  # as many as can be written
+        check(not raw.create(), "a worker that lies about lost devices")
+        check(raw.server.alive(), "the server ended")
+
+
+def run(vtest, scene, program, worker, attacked, library):
     with tempfile.TemporaryDirectory() as folder:
         gate(program, worker, folder)
         rlimits(program, worker, folder)
+        of_a_context(program, folder)
+        lost_devices(program, attacked, library, folder)
     memory(vtest, scene)
     objects(vtest, scene)
 
 
 if __name__ == "__main__":
-    sys.exit(harness.main("limits", lambda: run(*sys.argv[1:5])))
+    sys.exit(harness.main("limits", lambda: run(*sys.argv[1:7])))

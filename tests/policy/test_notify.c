@@ -75,6 +75,14 @@ static int act(void)
     if (open("/etc/hostname", O_WRONLY) >= 0 || errno != ENOENT) {
         return 8;
     }
+    for (int i = 0; i < 3; i++) {
+        if (socket(AF_UNIX, SOCK_STREAM, 0) >= 0 || errno != EAFNOSUPPORT) {
+            return 11;
+        }
+    }
+    if (mkdir("/tmp/cordon-notify", 0700) >= 0 || errno != EACCES) {
+        return 12;
+    }
     (void)ptrace(PTRACE_SEIZE, 1, 0, 0);
     return 9;
 }
@@ -135,7 +143,7 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
                                     link_path, NULL };
     struct policy_program program = make_program();
     enum notify_verdict verdict = NOTIFY_ANSWERED;
-    unsigned denied = 0;
+    unsigned denied = 0, sockets = 0, mkdirs = 0;
     struct notify n;
     char line[512];
     int pair[2], status;
@@ -165,6 +173,8 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
         }
         verdict = notify_handle(&n, line, sizeof(line));
         denied += verdict == NOTIFY_DENIED;
+        sockets += strstr(line, ": socket(") && strstr(line, "refused with EAFNOSUPPORT");
+        mkdirs += strstr(line, ": mkdir(") && strstr(line, "refused with EACCES");
     }
     (void)alarm(0);
     (void)kill(pid, SIGKILL);
@@ -179,7 +189,11 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
     assert_non_null(strstr(line, "thread=bad: "));
     assert_null(strchr(line, '\n'));
     assert_int_equal(n.opened, 2);
-    assert_int_equal(n.denied, denied);
+    /* Each kind is told once, whoever tries it how often. */
+    assert_int_equal(n.denied, 10 + 4);
+    assert_int_equal(denied, 10 + 2);
+    assert_int_equal(sockets, 1);
+    assert_int_equal(mkdirs, 1);
     notify_fini(&n);
     close(pair[0]);
 }

@@ -32,6 +32,7 @@
 #define ASK SECCOMP_RET_USER_NOTIF
 #define KILL SECCOMP_RET_KILL_PROCESS
 #define SOFT(e) (SECCOMP_RET_ERRNO | (e))
+#define TELL(e) (SECCOMP_RET_USER_NOTIF | (e)) /* refused by the supervisor, which logs it */
 
 #define THREAD 0x3d0f00
 #define HIGH (UINT64_C(1) << 32)
@@ -91,7 +92,10 @@ static const struct call_case common[] = {
     { SOFT(EPERM), SYS_tgkill, {} },
     { SOFT(EPERM), SYS_setpriority, {} },
     { SOFT(EPERM), SYS_prlimit64, {} },
-    { SOFT(EAFNOSUPPORT), SYS_socket, { 1 } },
+    { TELL(EAFNOSUPPORT), SYS_socket, { 1 } },
+    { TELL(EACCES), SYS_connect, {} },
+    { TELL(EACCES), SYS_unlinkat, {} },
+    { TELL(EPERM), SYS_mknodat, {} },
     { SOFT(ENOSYS), SYS_statx, {} },
     { ALLOW, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE } },
     { ALLOW, SYS_mmap, { 0, 4096, PROT_NONE } },
@@ -213,8 +217,8 @@ static const struct call_case stage1[] = {
     { SOFT(ENOSYS), SYS_clone3, {} },
     { SOFT(ENOSYS), SYS_kcmp, {} },
     { ALLOW, SYS_socket, { 1 } },
-    { SOFT(EAFNOSUPPORT), SYS_socket, { 2 } },
-    { SOFT(EAFNOSUPPORT), SYS_socket, { 16 } },
+    { ASK, SYS_socket, { 2 } },
+    { ASK, SYS_socket, { 16 } },
     { ALLOW, SYS_personality, { 0xffffffff } },
     { ASK, SYS_personality, { 0x0400000 } },
     { ASK, SYS_mount, {} },
@@ -243,7 +247,7 @@ static const struct call_case server[] = {
     { ASK, SYS_ptrace, {} },
     { ASK, SYS_io_uring_setup, {} },
     { ASK, SYS_bpf, {} },
-    { SOFT(EAFNOSUPPORT), SYS_socket, { 2 } },
+    { ASK, SYS_socket, { 2 } },
 };
 
 static void expect_action(const struct policy_program *program, uint32_t arch,

@@ -3,6 +3,7 @@
 
 usage: test_policyc.py POLICYC LINT
 """
+import errno
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,10 @@ class Refusals(Text):
         self.refused("@default kill\nbroker: rw /dev/../etc/passwd\n", "p.policy:2:", "below /dev")
         self.refused("@default kill\nbroker: ro /dev/null\n", "p.policy:2:", "expected `rw`")
 
+    def test_tell_needs_somebody_to_be_told(self):
+        self.refused("@default kill\nread: tell EPERM\n", "p.policy:2:", "@default notify")
+        self.refused("@default notify\nread: tell EOOPS\n", "p.policy:2:", "EOOPS")
+
     def test_too_many(self):
         tests = " && ".join(["arg0 != 1"] * 40)
         self.refused(f"@default kill\nread: {tests}\n", "p.policy:2:", "more than")
@@ -127,6 +132,14 @@ class Refusals(Text):
 class Merging(Text):
     def test_equal_lines_count_once(self):
         self.assertIn("1 calls", self.accepted("@default kill\nread: allow\nread: allow\n"))
+
+    def test_tell_is_an_answer_of_the_supervisor(self):
+        listing = self.accepted("@default notify\nmkdir: tell EACCES\n"
+                                "dup: arg0 == 1, else tell EPERM\nkill: notify\n")
+        self.assertIn("tell EACCES", listing)
+        text = (self.path / "p.c").read_text()
+        self.assertEqual([line.partition(", ")[2] for line in text.splitlines() if "}, /* " in line],
+                         [f"{errno.EPERM} }}, /* dup */", f"{errno.EACCES} }}, /* mkdir */"])
 
     def test_alternatives_join(self):
         listing = self.accepted("@default kill\n@include q.policy\nread: arg0 == 2\n",

@@ -27,6 +27,7 @@
 #include "worker/context.h"
 #include "worker/device.h"
 #include "worker/image.h"
+#include "worker/instance.h"
 #include "worker/memory.h"
 #include "worker/queue.h"
 #include "worker/resources.h"
@@ -145,6 +146,8 @@ static void enumerate(struct host *h)
 
 /* Set for the one test that needs it: validation layers may be too old to know it. */
 static bool want_host_copies;
+/* As start-up does. The layer would be in the way of it. */
+static bool want_ready;
 
 static VkResult create_device(struct host *h, const char *const *extensions, uint32_t n,
                               uint64_t id)
@@ -225,12 +228,15 @@ static int setup(void **state)
     setenv("VK_ICD_FILENAMES", "/usr/share/vulkan/icd.d/lvp_icd.json", 0);
     h->log_fd = memfd_create("log", MFD_CLOEXEC);
     log_to_fd(h->log_fd);
-    h->vulkan.validate = has_layer() && !want_host_copies;
+    h->vulkan.validate = has_layer() && !want_host_copies && !want_ready;
     if (vulkan_open(&h->vulkan, NULL, why, sizeof(why)) < 0) {
         print_message("skipped: %s\n", why);
         free(h);
         *state = NULL;
         return 0;
+    }
+    if (want_ready) {
+        instance_prepare(&h->vulkan);
     }
     if (memfd_create_sized("record", sizeof(struct worker_record), &fd) < 0 ||
         recorder_init(&h->recorder, fd) < 0 ||
@@ -272,6 +278,7 @@ static int teardown(void **state)
     munmap(h->words, 4096);
     context_fini(&h->ctx);
     munmap(h->recorder.page, sizeof(struct worker_record));
+    instance_unprepare(&h->vulkan);
     vulkan_close(&h->vulkan);
     log_to_fd(2);
     close(h->log_fd);
@@ -1109,6 +1116,57 @@ static void images_are_copied_on_the_host_within_their_bounds(void **state)
     assert_refused(&h->ctx.decoder, "not in the image");
 }
 
+static int setup_ready(void **state)
+{
+    int r;
+
+    want_ready = true;
+    r = setup(state);
+    want_ready = false;
+    return r;
+}
+
+static void destroy_instance(struct host *h)
+{
+    struct wire_vkDestroyInstance c = { .instance_obj = h->instance };
+
+    cmd_vkDestroyInstance(command(h), &c);
+    assert_fine(&h->ctx.decoder);
+    assert_null(objects_find_any(&h->ctx.objects, INSTANCE));
+    assert_null(objects_find_any(&h->ctx.objects, PHYSICAL));
+}
+
+/* The guest gets the instance that warm-up has made, once at a time, and again after its end. */
+static void the_instance_made_in_advance_is_the_guests(void **state)
+{
+    struct host *h = *state;
+    const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+                                    .apiVersion = VK_API_VERSION_1_1 };
+    struct instance *inst;
+
+    if (!h || !h->vulkan.any_application) {
+        skip();
+    }
+    inst = h->instance->data;
+    assert_ptr_equal(inst->procs.instance, h->vulkan.warm_instance);
+    assert_int_equal(VK_API_VERSION_MINOR(inst->api_version), 3);
+    assert_null(h->vulkan.ready);
+
+    assert_int_equal(instance_create(&h->vulkan, &app, &inst), VK_SUCCESS);
+    assert_ptr_not_equal(inst->procs.instance, h->vulkan.warm_instance);
+    instance_end(&h->vulkan, inst);
+    instance_free(inst);
+    assert_null(h->vulkan.ready);
+
+    destroy_instance(h);
+    assert_non_null(h->vulkan.ready);
+    create_instance(h);
+    inst = h->instance->data;
+    assert_ptr_equal(inst->procs.instance, h->vulkan.warm_instance);
+    enumerate(h);
+    assert_int_equal(create_device(h, usual_extensions, 2, DEVICE), VK_SUCCESS);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -1133,6 +1191,8 @@ int main(void)
         CASE(query_results_stay_in_their_blob),
         cmocka_unit_test_setup_teardown(images_are_copied_on_the_host_within_their_bounds,
                                         setup_host_copies, teardown),
+        cmocka_unit_test_setup_teardown(the_instance_made_in_advance_is_the_guests, setup_ready,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

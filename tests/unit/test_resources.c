@@ -75,7 +75,7 @@ static void limits_are_kept(void **state)
     assert_int_equal(resources_create_shm(t, 2, UINT64_MAX, &other), -EINVAL);
     assert_int_equal(resources_create_shm(t, 2, 1ull << 60, &other), -ENOSPC);
     assert_int_equal(resources_import(t, 2, RESOURCE_DMABUF, dup(fd), 1 << 30, false), 0);
-    assert_int_equal(resources_import(t, 3, RESOURCE_DMABUF, dup(fd), 1, false), -ENOSPC);
+    assert_int_equal(resources_import(t, 3, RESOURCE_DMABUF, dup(fd), 1, false), -EDQUOT);
     assert_true(resources_remove(t, 1));
     assert_int_equal(t->shm_bytes, 0);
     assert_int_equal(t->count, 1);

@@ -338,7 +338,7 @@ bool wire_insert_object(struct decoder *d, struct object *o)
     }
     decoder_fail(d, "object %" PRIu64 " cannot enter the table: %s", o->id,
                  r == -EEXIST   ? "its id is in use"
-                 : r == -ENOSPC ? "too many objects"
+                 : r == -ENOSPC ? "limit objects: there are too many"
                  : r == -ENOENT ? "its parent is gone"
                                 : "no memory");
     wire_destroy_object(o);
