@@ -29,6 +29,11 @@ bool renderer_option(const char *argument)
     return false;
 }
 
+bool renderer_flag(const char *argument)
+{
+    return strcmp(argument, "--validate") == 0 || strcmp(argument, "--sandbox-learn") == 0;
+}
+
 const char *renderer_find(char *buf, size_t size)
 {
     static const char *const beside[] = { "cordon-render-server",

@@ -14,8 +14,10 @@
 
 /* "--name" or "--name=value" where `name` is "--name". */
 bool option_is(const char *argument, const char *name);
-/* Is this one to hand on? Each has a value. */
+/* Is this one to hand on? It has a value. */
 bool renderer_option(const char *argument);
+/* The same, of one that has none. */
+bool renderer_flag(const char *argument);
 
 /* Beside this program, in the build tree, or where it was installed. Returns buf, or a constant. */
 const char *renderer_find(char *buf, size_t size);

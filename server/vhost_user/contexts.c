@@ -247,9 +247,9 @@ void context_started(void *arg, uint64_t ticket, int error, struct cordon_contex
     }
     assert(x); /* or it would have been cancelled */
     x->cordon = own_context;
+    x->state = CONTEXT_ALIVE; /* the starter knows no more of it */
     if (r == 0) {
         cordon_context_set_wait(x->cordon, false);
-        x->state = CONTEXT_ALIVE;
         r = loop_add_io(g->loop, cordon_context_fd(x->cordon), 0, on_context, x, &x->source);
     }
     if (r == 0) {

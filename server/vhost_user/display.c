@@ -252,10 +252,10 @@ int cursor_update(struct gpu *g, struct command *c)
 
 /* Copies `size` bytes of the shown resource from `offset` on. `map` is the blob's, or NULL. */
 static int read_shown(const struct gpu *g, const struct resource *r, const uint8_t *map,
-                      uint64_t offset, uint8_t *row, size_t size)
+                      struct place *place, uint64_t offset, uint8_t *row, size_t size)
 {
     if (r->kind == RESOURCE_GUEST) {
-        return resource_read_guest(g, r, offset, row, size);
+        return resource_read_guest(g, r, place, offset, row, size);
     }
     memcpy(row, (map ? map : r->surface.pixels) + offset, size);
     return 0;
@@ -269,6 +269,7 @@ static int copy_rows(const struct gpu *g, const struct resource *r, const uint8_
     size_t row_size = (size_t)s->rect.width * 4;
     AUTO_FREE uint8_t *row = malloc(row_size);
     struct layout l = { 0 };
+    struct place place = { 0 };
 
     if (!row) {
         return -ENOMEM;
@@ -277,7 +278,7 @@ static int copy_rows(const struct gpu *g, const struct resource *r, const uint8_
     for (uint32_t y = 0; y < s->rect.height; y++) {
         uint64_t offset =
             (s->blob ? s->offset : 0) + (s->rect.y + y) * stride + (uint64_t)s->rect.x * 4;
-        int e = read_shown(g, r, map, offset, row, row_size);
+        int e = read_shown(g, r, map, &place, offset, row, row_size);
 
         if (e < 0) {
             return e;

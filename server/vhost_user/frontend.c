@@ -296,7 +296,12 @@ static int set_vring_num(struct frontend *f)
     const struct vhost_user_vring_state *s = &f->link.payload.vring_state;
     struct queue *q = indexed(f, s->index);
 
-    return q && !q->running ? virtqueue_set_num(&q->vq, s->num) : -EINVAL;
+    if (!q || q->running) {
+        return -EINVAL;
+    }
+    /* One of another size is another queue. */
+    f->rings[s->index].stopped &= s->num == q->vq.num;
+    return virtqueue_set_num(&q->vq, s->num);
 }
 
 static int set_vring_addr(struct frontend *f)

@@ -10,8 +10,9 @@
 #include "server/front/capset.h"
 #include "server/vhost_user/starter.h"
 
-/* Commands of one queue before the loop looks at the rest. */
-#define RUN_BATCH 256
+/* Time for commands of one queue before the loop looks at the rest: a front end that wants to be
+ * answered may hold up its whole VM. */
+#define RUN_MS 5
 /* A request buffer larger than this is not kept. */
 #define KEEP_ROOM 65536
 /* How often deadlines are looked at. */
@@ -153,7 +154,9 @@ void command_finish(struct gpu *g, struct command *c, uint32_t type)
         c->answer_size = sizeof(c->answer.header);
     }
     c->ran = true;
-    if (!c->queue || (c->header.flags & VIRTIO_GPU_FLAG_FENCE) == 0) {
+    /* Nothing of the cursor queue waits for anything. */
+    if (c->queue != &g->queues[GPU_QUEUE_CONTROL] ||
+        (c->header.flags & VIRTIO_GPU_FLAG_FENCE) == 0) {
         command_answer(g, c);
     } else {
         ask_fence(g, c);
@@ -323,16 +326,8 @@ static struct context *lane_of(const struct gpu *g, const struct command *c, enu
 
 static void run(struct gpu *g, struct command *c, const struct rule *rule, struct context *x)
 {
-    int r;
+    int r = rule->run(g, c);
 
-    /* Fences of rings that do not exist are refused before anything is done. */
-    if ((c->header.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) != 0 &&
-        c->header.ring_idx >= CORDON_RING_COUNT) {
-        c->header.flags &= ~VIRTIO_GPU_FLAG_INFO_RING_IDX;
-        r = VIRTIO_GPU_ERR_INVALID_PARAMETER;
-    } else {
-        r = rule->run(g, c);
-    }
     if ((r == -EAGAIN || r == -EBUSY) && x) {
         context_wait(x, c, true);
         if (r == -EAGAIN) {
@@ -366,6 +361,13 @@ void command_dispatch(struct gpu *g, struct command *c)
 
     if (c->ran) {
         command_finish(g, c, c->answer.header.type);
+        return;
+    }
+    /* Nothing is done for a fence on a ring that does not exist; it comes with the error. */
+    if ((c->header.flags & VIRTIO_GPU_FLAG_INFO_RING_IDX) != 0 &&
+        c->header.ring_idx >= CORDON_RING_COUNT) {
+        c->header.flags &= ~VIRTIO_GPU_FLAG_INFO_RING_IDX;
+        command_finish(g, c, VIRTIO_GPU_ERR_INVALID_PARAMETER);
         return;
     }
     if (!rule || rule->cursor != (c->queue == &g->queues[GPU_QUEUE_CURSOR])) {
@@ -436,9 +438,9 @@ static void take(struct gpu *g, struct queue *q)
 
 void gpu_run(struct gpu *g, struct queue *q)
 {
-    int n = 0;
+    uint64_t end = loop_now_ms() + RUN_MS;
 
-    while (q->running && n < RUN_BATCH && g->held_bytes < GPU_HELD_MAX) {
+    while (q->running && g->held_bytes < GPU_HELD_MAX) {
         int r = queue_pop(q, &g->chain);
 
         if (r == 0 && !virtqueue_arm(&q->vq)) {
@@ -451,12 +453,12 @@ void gpu_run(struct gpu *g, struct queue *q)
                         "descriptors that loop or lie outside memory; given back unanswered");
             queue_push(q, g->chain.head, 0);
         }
-        n++;
+        if (loop_now_ms() >= end) {
+            loop_timer_arm(g->again, 0);
+            break;
+        }
     }
     g->full = g->held_bytes >= GPU_HELD_MAX;
-    if (n == RUN_BATCH) {
-        loop_timer_arm(g->again, 0);
-    }
     queue_flush(q);
 }
 

@@ -53,7 +53,7 @@ struct command {
     bool held;            /* its bytes count in gpu::held_bytes */
     bool ran;             /* the answer is there; a fence is still to be asked for */
     uint32_t seqno;       /* of that fence */
-    uint32_t resource_id; /* what the front end is asked for */
+    uint32_t resource_id; /* what the front end or a worker is asked for */
     uint32_t n_in;
     struct virtqueue_segment in[COMMAND_IN_MAX];
 
@@ -224,9 +224,16 @@ struct context *context_making(const struct gpu *g, uint32_t resource_id);
 
 struct resource *resource_find(const struct gpu *g, uint32_t id);
 void resource_remove(struct gpu *g, struct resource *r);
-/* Copies from the guest memory of a resource. 0 or -EFAULT. */
-MUST_USE int resource_read_guest(const struct gpu *g, const struct resource *r, uint64_t offset,
-                                 void *buf, size_t size);
+/* Where a reader of a resource's guest memory is: entry `entry` begins at `offset`. */
+struct place {
+    uint32_t entry;
+    uint64_t offset;
+};
+
+/* Copies from the guest memory of a resource; `place` is zero at first, and makes reading on cost
+ * nothing. 0 or -EFAULT. */
+MUST_USE int resource_read_guest(const struct gpu *g, const struct resource *r, struct place *place,
+                                 uint64_t offset, void *buf, size_t size);
 void attachment_add(struct gpu *g, struct attachment *own, struct context *x, struct resource *r);
 void attachment_remove(struct gpu *g, struct attachment *a);
 

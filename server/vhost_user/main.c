@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
@@ -26,6 +27,7 @@ struct program {
     struct keeper keeper;
     struct loop_source *listen_source;
     struct listener listener;
+    int connected_fd; /* -1: nobody yet */
     struct frontend frontend;
     int screenshot_fd;
     bool ending;
@@ -126,36 +128,76 @@ static int systemd_socket(void)
     if (!pid || !fds || strtol(pid, NULL, 10) != getpid() || strcmp(fds, "1") != 0) {
         return -1;
     }
-    (void)fcntl(SYSTEMD_FIRST_FD, F_SETFD, FD_CLOEXEC);
     return SYSTEMD_FIRST_FD;
 }
 
-static int start_listening(struct program *p)
+static int open_path(struct program *p)
+{
+    const char *path = p->options->socket_path;
+    int r = listener_open(&p->listener, path);
+
+    if (r == -EADDRINUSE) {
+        log_error("another program listens at %s; end it or use another path", path);
+    } else if (r == -EEXIST) {
+        log_error("%s is there and is no socket; remove it or use another path", path);
+    } else if (r < 0) {
+        log_error("cannot listen at %s: %s", path, strerror(-r));
+    }
+    return r;
+}
+
+static int socket_fact(int fd, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? -1 : value;
+}
+
+/* A socket that somebody else has opened: checked while a mistake can still be told apart from a
+ * front end that has gone. */
+static int take_socket(struct program *p, int fd)
+{
+    struct sockaddr_un peer;
+    socklen_t size = sizeof(peer);
+
+    if (socket_fact(fd, SO_DOMAIN) != AF_UNIX || socket_fact(fd, SO_TYPE) != SOCK_STREAM) {
+        log_error("descriptor %d is no Unix stream socket", fd);
+        return -EINVAL;
+    }
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    if (socket_fact(fd, SO_ACCEPTCONN) == 1) {
+        p->listener.fd = fd;
+    } else if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0) {
+        p->connected_fd = fd;
+    } else {
+        log_error("the socket at descriptor %d neither listens nor is connected", fd);
+        return -ENOTCONN;
+    }
+    return 0;
+}
+
+/* Where the VMM is, or will connect. */
+static int open_socket(struct program *p)
 {
     const struct options *o = p->options;
-    const char *path = o->socket_path;
+    int fd = o->fd >= 0 ? o->fd : systemd_socket();
     int r;
 
-    if (!path) {
-        p->listener = (struct listener){ .fd = systemd_socket(), .path = "" };
-        if (p->listener.fd < 0) {
-            log_error("where shall the VMM connect? Give --socket-path PATH");
-            return -EINVAL;
-        }
+    if (o->socket_path) {
+        r = open_path(p);
+    } else if (fd >= 0) {
+        r = take_socket(p, fd);
     } else {
-        r = listener_open(&p->listener, path);
-        if (r == -EADDRINUSE) {
-            log_error("another program listens at %s; end it or use another path", path);
-        } else if (r == -EEXIST) {
-            log_error("%s is there and is no socket; remove it or use another path", path);
-        } else if (r < 0) {
-            log_error("cannot listen at %s: %s", path, strerror(-r));
-        }
-        if (r < 0) {
-            return r;
-        }
+        log_error("where shall the VMM connect? Give --socket-path PATH");
+        return -EINVAL;
     }
-    return loop_add_io(p->loop, p->listener.fd, EPOLLIN, on_connection, p, &p->listen_source);
+    if (r == 0 && p->listener.fd >= 0) {
+        r = loop_add_io(p->loop, p->listener.fd, EPOLLIN, on_connection, p, &p->listen_source);
+    }
+    return r;
 }
 
 static int open_screenshot(struct program *p)
@@ -171,22 +213,6 @@ static int open_screenshot(struct program *p)
         return -errno;
     }
     return 0;
-}
-
-/* --fd: checked while a mistake can still be told apart from a front end that has gone. */
-static int check_fd(const struct program *p)
-{
-    int fd = p->options->fd, type = 0;
-    socklen_t size = sizeof(type);
-
-    if (fd < 0) {
-        return 0;
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM) {
-        log_error("--fd %d is no connected stream socket", fd);
-        return -EINVAL;
-    }
-    return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
 static void tell_failure(const struct sandbox_failure *failure)
@@ -205,8 +231,7 @@ static int serve(struct program *p)
     struct sandbox_failure failure;
     int r;
 
-    if (check_fd(p) < 0 || open_screenshot(p) < 0 || (o->fd < 0 && start_listening(p) < 0) ||
-        start_keeper(p) < 0) {
+    if (open_screenshot(p) < 0 || open_socket(p) < 0 || start_keeper(p) < 0) {
         return EXIT_FAILURE;
     }
     if (confine_files(o->sandbox, o->allow_missing, &failure) < 0) {
@@ -218,15 +243,17 @@ static int serve(struct program *p)
         tell_failure(&failure);
         return failure.exit_code;
     }
-    if (r == 0 && o->fd >= 0) {
-        r = frontend_connect(&p->frontend, o->fd);
+    if (r == 0 && p->connected_fd >= 0) {
+        r = frontend_connect(&p->frontend, take_fd(&p->connected_fd));
     }
     if (r < 0) {
-        log_error("cannot start: %s", strerror(-r));
+        log_error("cannot start: %s", r == -EPIPE
+                                          ? "the render server ended by itself, its log says why"
+                                          : strerror(-r));
         return EXIT_FAILURE;
     }
-    if (o->fd < 0) {
-        log_info("ready for a VMM at %s", o->socket_path ? o->socket_path : "systemd's socket");
+    if (p->listen_source) {
+        log_info("ready for a VMM at %s", o->socket_path ? o->socket_path : "the socket given");
     }
     r = loop_run(p->loop);
     return r < 0 ? EXIT_FAILURE : r;
@@ -241,6 +268,7 @@ static int run(const struct options *options)
         .options = options,
         .keeper = { .fd = -1 },
         .listener = { .fd = -1 },
+        .connected_fd = -1,
         .frontend = { .link = { .fd = -1 } },
         .screenshot_fd = -1,
     };
@@ -255,6 +283,7 @@ static int run(const struct options *options)
     }
     p.listen_source = loop_source_remove(p.listen_source);
     close_fd(&p.listener.fd);
+    close_fd(&p.connected_fd);
     keeper_end(&p.keeper);
     close_fd(&p.screenshot_fd);
     p.loop = loop_destroy(p.loop);

@@ -21,7 +21,7 @@ const char options_help[] =
     "A virtio-gpu device with Venus for one VM, over vhost-user: the VMM holds no GPU code.\n"
     "\n"
     "  --socket-path PATH    where the VMM connects; without it, what systemd has opened\n"
-    "  --fd N                the VMM is connected already, at descriptor N\n"
+    "  --fd N                the socket is open already, at descriptor N: listening or connected\n"
     "  --display WxH         a display that nobody sees, at most 3840x2160 (none)\n"
     "  --screenshot PNG      write what it shows there on SIGUSR1 and at the end (1280x800)\n"
     "  --window-size SIZE    of guest address space for mapped memory, as 512M or 4G (4G)\n"
@@ -89,7 +89,7 @@ static int apply(struct options *o, const char *name, const char *value, char *w
         o->screenshot = value;
     } else if (option_is(name, "--fd")) {
         if (!parse_number(value, 3, INT32_MAX, &n)) {
-            return refuse(why, size, "--fd", value, "give the number of a connected socket");
+            return refuse(why, size, "--fd", value, "give the number of an open socket");
         }
         o->fd = (int)n;
     } else if (option_is(name, "--display")) {
@@ -179,11 +179,20 @@ int options_parse(int argc, char *const *argv, struct options *ret, char *why, s
     size_t n = 0;
     int r;
 
+    /* What the render server gets may be as long as the whole line: name and value. */
+    if (argc > OPTIONS_PASSED_MAX) {
+        (void)snprintf(why, size, "too many options; leave some out");
+        return -EINVAL;
+    }
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = strchr(name, '=');
         bool split = !value;
 
         if (is_action(name, &o.action)) {
+            continue;
+        }
+        if (renderer_flag(name)) {
+            o.passed[n++] = name;
             continue;
         }
         if (!has_value(name)) {
@@ -196,10 +205,6 @@ int options_parse(int argc, char *const *argv, struct options *ret, char *why, s
         }
         value = split ? argv[++i] : value + 1;
         if (renderer_option(name) || option_is(name, "--log-level")) {
-            if (n + 2 > OPTIONS_PASSED_MAX) {
-                (void)snprintf(why, size, "too many options; leave some out");
-                return -EINVAL;
-            }
             o.passed[n++] = name;
             if (split) {
                 o.passed[n++] = value;

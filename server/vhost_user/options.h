@@ -10,7 +10,7 @@
 #include "policy/sandbox.h"
 #include "server/vhost_user/frontend.h"
 
-#define OPTIONS_PASSED_MAX 32
+#define OPTIONS_PASSED_MAX 64
 
 enum options_action {
     OPTIONS_RUN,
@@ -22,7 +22,7 @@ enum options_action {
 struct options {
     enum options_action action;
     const char *socket_path;   /* NULL: fd, or what systemd has opened */
-    int fd;                    /* a connected socket; -1: none */
+    int fd;                    /* a socket that listens or is connected; -1: none */
     const char *render_server; /* NULL: look for it */
     const char *screenshot;    /* NULL: none */
     struct frontend_config device;

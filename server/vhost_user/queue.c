@@ -24,8 +24,8 @@ void queue_fini(struct queue *q)
 
 static int newer_first(const void *a, const void *b, void *arg)
 {
-    const struct vhost_user_inflight_queue *r = arg;
-    uint64_t x = r->desc[*(const uint16_t *)a].counter, y = r->desc[*(const uint16_t *)b].counter;
+    const uint64_t *counters = arg;
+    uint64_t x = counters[*(const uint16_t *)a], y = counters[*(const uint16_t *)b];
 
     return x < y ? 1 : x > y ? -1 : 0;
 }
@@ -34,6 +34,7 @@ static void recover(struct queue *q)
 {
     struct vhost_user_inflight_queue *r = q->inflight;
     uint16_t last = r->last_batch_head;
+    uint64_t counters[VIRTQUEUE_NUM_MAX];
 
     /* Died between the answer and its record: the answer counts. */
     if (r->used_idx != q->vq.used_idx && last < q->vq.num) {
@@ -42,13 +43,14 @@ static void recover(struct queue *q)
     for (uint32_t i = 0; i < q->vq.num; i++) {
         if (r->desc[i].inflight == 1) {
             q->again[q->n_again++] = (uint16_t)i;
+            counters[i] = r->desc[i].counter;
         }
     }
     if (q->n_again == 0) {
         return;
     }
-    qsort_r(q->again, q->n_again, sizeof(q->again[0]), newer_first, r);
-    q->counter = r->desc[q->again[0]].counter + 1;
+    qsort_r(q->again, q->n_again, sizeof(q->again[0]), newer_first, counters);
+    q->counter = counters[q->again[0]] + 1;
     q->vq.next_avail = (uint16_t)(q->vq.used_idx + q->n_again);
     log_info("taking up %u commands that an earlier process left", q->n_again);
 }

@@ -132,24 +132,29 @@ static int take_entries(struct gpu *g, struct resource *r, const struct command 
     return 0;
 }
 
-int resource_read_guest(const struct gpu *g, const struct resource *r, uint64_t offset, void *buf,
-                        size_t size)
+int resource_read_guest(const struct gpu *g, const struct resource *r, struct place *place,
+                        uint64_t offset, void *buf, size_t size)
 {
     uint8_t *to = buf;
 
-    for (uint32_t i = 0; i < r->n_entries && size > 0; i++) {
-        const struct virtio_gpu_mem_entry *e = &r->entries[i];
+    if (offset < place->offset) {
+        *place = (struct place){ 0 };
+    }
+    while (size > 0 && place->entry < r->n_entries) {
+        const struct virtio_gpu_mem_entry *e = &r->entries[place->entry];
+        uint64_t in = offset - place->offset;
         size_t n;
 
-        if (offset >= e->length) {
-            offset -= e->length;
+        if (in >= e->length) {
+            place->offset += e->length;
+            place->entry++;
             continue;
         }
-        n = MIN(size, e->length - offset);
-        if (guest_memory_read(g->memory, e->addr + offset, to, n) < 0) {
+        n = MIN(size, e->length - in);
+        if (guest_memory_read(g->memory, e->addr + in, to, n) < 0) {
             return -EFAULT;
         }
-        offset = 0;
+        offset += n;
         to += n;
         size -= n;
     }
@@ -198,6 +203,7 @@ static int ask_worker(struct gpu *g, struct context *x, struct resource *r, stru
         return VIRTIO_GPU_ERR_UNSPEC;
     }
     x->blob = c;
+    c->resource_id = r->id;
     command_keep(g, c);
     context_want_read(x);
     return 0;
@@ -257,24 +263,10 @@ int resource_create_blob(struct gpu *g, struct command *c)
     return e;
 }
 
-static struct resource *being_made(const struct gpu *g, const struct context *x)
-{
-    for (uint32_t i = 0; i < GPU_BUCKETS; i++) {
-        list_for_each (pos, &g->resources[i]) {
-            struct resource *r = list_entry(pos, struct resource, link);
-
-            if (r->owner == x->id && !r->ready) {
-                return r;
-            }
-        }
-    }
-    return NULL;
-}
-
 void resource_blob_done(struct gpu *g, struct context *x, int error, struct cordon_blob *own_blob)
 {
     struct command *c = take_ptr(x->blob);
-    struct resource *r = being_made(g, x);
+    struct resource *r = resource_find(g, c->resource_id);
     struct attachment *a = NULL;
     struct stat st;
 
@@ -473,6 +465,7 @@ int resource_transfer_2d(struct gpu *g, struct command *c)
 {
     const struct virtio_gpu_transfer_2d *m = (const void *)c->bytes;
     struct resource *r = resource_find(g, m->resource_id);
+    struct place place = { 0 };
     uint64_t stride;
 
     if (!r || r->kind != RESOURCE_2D || !r->entries) {
@@ -486,7 +479,8 @@ int resource_transfer_2d(struct gpu *g, struct command *c)
     for (uint32_t y = 0; y < m->rect.height; y++) {
         uint8_t *to = r->surface.pixels + (m->rect.y + y) * stride + (uint64_t)m->rect.x * 4;
 
-        if (resource_read_guest(g, r, m->offset + y * stride, to, (size_t)m->rect.width * 4) < 0) {
+        if (resource_read_guest(g, r, &place, m->offset + y * stride, to,
+                                (size_t)m->rect.width * 4) < 0) {
             return VIRTIO_GPU_ERR_INVALID_PARAMETER;
         }
     }

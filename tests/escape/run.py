@@ -6,8 +6,10 @@ usage: run.py ESCAPE_RUN ESCAPE_TRY LAYERS
 As root every attempt is made twice, as root and as an ordinary user; the control column `none`
 only as an ordinary user, so that what succeeds does no harm. Status 77: this host cannot do it.
 """
+import errno
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,7 +38,19 @@ def expectation(cell, uid):
     return root if root and uid == 0 else usual
 
 
+def no_network_here():
+    """A host whose loopback is down: nothing to reach, even without a sandbox."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("127.0.0.1", 9))
+        except OSError as error:
+            return error.errno == errno.ENETUNREACH
+    return False
+
+
 def matches(expected, got):
+    if expected == "escaped" and got == "refused ENETUNREACH":
+        return no_network_here()
     if expected == "any":
         return got.split()[0] != "broken"
     if expected == "contained":

@@ -149,6 +149,19 @@ static void adopted_socket_gets_init(void **state)
     close(pair[1]);
 }
 
+static void contexts_outlive_their_server(void **state)
+{
+    struct cordon_context *a;
+
+    (void)state;
+    start(NULL);
+    a = open_context(1, "one");
+    sync_context(a);
+    stop();
+    assert_int_equal(cordon_resource_destroy(a, 1), -EPIPE);
+    cordon_context_destroy(a);
+}
+
 static void contexts_come_and_go(void **state)
 {
     struct cordon_context *a, *b;
@@ -563,6 +576,7 @@ int main(void)
         HARNESS_TEST(child_inherits_no_fd_and_no_signal_state),
         HARNESS_TEST(only_seqpacket_sockets_are_adopted),
         HARNESS_TEST(adopted_socket_gets_init),
+        HARNESS_TEST(contexts_outlive_their_server),
         HARNESS_TEST(contexts_come_and_go),
         HARNESS_TEST(refused_context_is_told),
         HARNESS_TEST(late_answer_costs_one_context_only),

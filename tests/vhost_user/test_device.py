@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """cordon-vhost-user-gpu as a VMM and a guest see it, with a worker that does what the test says."""
 
+import json
 import os
 import signal
 import socket
@@ -419,6 +420,212 @@ class Blobs(Case):
         self.assertEqual(len(f.window), 400)
 
 
+class Hostile(Case):
+    """What other virtio-gpu devices have got wrong, by the number that it got: a test for each kind."""
+
+    options = ("--display=64x80",)
+
+    def entries(self, n, size=16):
+        return struct.pack("<QII", GUEST + 0x100000, size, 0) * n
+
+    def alive(self):
+        self.fails(0x108, u32(0, 0), OK_CAPSET_INFO)
+
+    def test_contexts_have_an_end(self):  # CVE-2016-10163
+        f = self.front
+        for ctx in range(1, 257):
+            self.assertEqual(f.ctx_create(ctx, init=0), OK_NODATA)
+        self.assertEqual(f.ctx_create(257, init=0), OUT_OF_MEMORY)
+        self.fails(0x201, b"", OK_NODATA, ctx=7)
+        self.assertEqual(f.ctx_create(257, init=0), OK_NODATA)
+
+    def test_backings_are_given_back(self):  # CVE-2016-10214, CVE-2017-5578
+        self.fails(0x101, u32(1, 1, 64, 64), OK_NODATA)
+        many = self.entries(65536)
+        for n in range(20):  # four times what there may be at once
+            self.fails(0x106, u32(1, 65536) + many, OK_NODATA)
+            self.fails(0x106, u32(1, 1) + self.entries(1), BAD_RESOURCE)
+            if n % 2:
+                self.fails(0x107, u32(1, 0), OK_NODATA)
+            else:
+                self.fails(0x102, u32(1, 0), OK_NODATA)
+                self.fails(0x101, u32(1, 1, 64, 64), OK_NODATA)
+        for n in range(1, 17):
+            self.fails(0x101, u32(1 + n, 1, 1, 1), OK_NODATA)
+            self.fails(0x106, u32(1 + n, 65536) + many, OK_NODATA)
+        self.fails(0x106, u32(1, 1) + self.entries(1), OUT_OF_MEMORY)
+
+    def test_resources_have_an_end(self):  # CVE-2017-5857, CVE-2016-9846
+        for _ in range(3):
+            self.fails(0x101, u32(1, 1, 8192, 8192), OK_NODATA)
+            self.fails(0x101, u32(2, 1, 8192, 8192), OK_NODATA)
+            self.fails(0x101, u32(3, 1, 1, 1), OUT_OF_MEMORY)
+            self.fails(0x102, u32(1, 0), OK_NODATA)
+            self.fails(0x102, u32(2, 0), OK_NODATA)
+        f = self.front
+        for first in range(1, 16385, 30):
+            heads = [f.command(0x101, u32(res, 1, 1, 1), ring=False)
+                     for res in range(first, min(first + 30, 16385))]
+            f.queues[0].ring()
+            self.assertEqual({f.finish(head).type for head in heads}, {OK_NODATA})
+        self.fails(0x101, u32(20000, 1, 1, 1), OUT_OF_MEMORY)
+        self.fails(0x10c, struct.pack("<IIIIQQ", 20000, 1, 1, 1, 0, 16) + self.entries(1),
+                   OUT_OF_MEMORY)
+        self.front.restart()
+        self.fails(0x101, u32(1, 1, 1, 1), OK_NODATA)
+
+    def test_scanouts_that_are_not_there(self):  # CVE-2016-10029
+        f = self.front
+        self.fails(0x101, u32(1, 1, 64, 80), OK_NODATA)
+        for scanout in (1, 15, 16, 0x7fffffff, 0xffffffff):
+            self.fails(0x103, u32(0, 0, 64, 80, scanout, 1), BAD_SCANOUT)
+            self.fails(0x103, u32(0, 0, 64, 80, scanout, 0), BAD_SCANOUT)
+            self.fails(0x10d, u32(0, 0, 64, 80, scanout, 1, *(18 * [0])), BAD_SCANOUT)
+            self.fails(0x10a, u32(scanout, 0), BAD_SCANOUT)
+            f.queues[1].wait(f.command(0x300, u32(scanout, 0, 0, 0, 1, 0, 0, 0), queue=1, room=0))
+        self.alive()
+
+    def test_capsets_are_written_as_far_as_there_is_room(self):  # CVE-2021-3546
+        f = self.front
+        for room in (0, 1, 23, 24, 25, 183, 184, 500):
+            head = f.command(0x109, u32(4, 0), room=room)
+            _, answer = f.queues[0].chains[head]
+            f.ram[answer + room:answer + room + 64] = b"\xaa" * 64
+            self.assertEqual(len(f.queues[0].wait(head)), min(room, 184))
+            self.assertEqual(f.ram[answer + room:answer + room + 64], b"\xaa" * 64)
+
+    def test_answers_hold_nothing_that_was_there_before(self):  # CVE-2021-3545
+        f = self.front
+        for _ in range(3):
+            f.finish(f.command(0x10a, u32(0, 0), fence=0x1122334455667788))  # a long one
+            self.assertEqual(f.run(0x108, u32(0, 0)).data,
+                             u32(OK_CAPSET_INFO, 0, 0, 0, 0, 0, 4, 0, 160, 0))
+            self.assertEqual(f.run(0x200, u32(0, 0) + bytes(64), ctx=9).data,
+                             u32(OK_NODATA, 0, 0, 0, 9, 0))
+            self.assertEqual(f.run(0x201, ctx=9).data, u32(OK_NODATA, 0, 0, 0, 9, 0))
+
+    def test_answers_over_the_queue_itself(self):  # CVE-2024-3446
+        f = self.front
+        for place in ("desc", "avail", "used"):
+            q = f.queues[0]
+            f.ram[0x8000:0x8020] = struct.pack("<IIQIIII", 0x109, 1, 1, 0, 0, 4, 0)
+            q.put_desc(0, GUEST + 0x8000, 32, NEXT, 1)
+            q.put_desc(1, GUEST + getattr(q, place), 184, WRITE, 0)
+            q.offer(0)
+            q.ring()
+            wait_for(lambda: f.ram[q.used + 2:q.used + 4] != b"\0\0")
+            f.restart()
+            self.alive()
+        f.ram[0x8000:0x8020] = struct.pack("<IIQIIII", 0x109, 1, 1, 0, 0, 4, 0)
+        q.put_desc(60, GUEST + 0x8000, 32, NEXT, 61)
+        q.put_desc(61, GUEST + 0x8000, 184, WRITE, 0)  # over its own request
+        q.offer(60)
+        q.ring()
+        q.wait(60)
+        self.assertEqual(struct.unpack_from("<I", f.ram, 0x8000)[0], OK_CAPSET)
+
+    def test_sizes_of_pictures_that_wrap(self):  # CVE-2026-3886, CVE-2016-7994
+        for size in ((0x8000, 0x8000), (0x10000, 0x10000), (0x40000001, 1), (1, 0x40000001),
+                     (0xffffffff, 0xffffffff), (8193, 1), (1, 8193), (0, 1), (1, 0)):
+            self.fails(0x101, u32(1, 1, *size), BAD_PARAMETER)
+        self.alive()
+
+    def test_commands_cut_short(self):
+        f = self.front
+        sizes = {0x100: 24, 0x108: 32, 0x109: 32, 0x10a: 32, 0x101: 40, 0x102: 32, 0x103: 48,
+                 0x104: 48, 0x105: 56, 0x106: 32, 0x107: 32, 0x10b: 32, 0x10c: 56, 0x10d: 96,
+                 0x200: 96, 0x201: 24, 0x202: 32, 0x203: 32, 0x207: 32, 0x208: 40, 0x209: 32}
+        for kind, size in sizes.items():
+            for n in range(0, size, 4):
+                data = (struct.pack("<IIQII", kind, 1, 5, 1, 0) + b"\1" * 96)[:n]
+                answer = f.queues[0].wait(f.queues[0].add(data))
+                if n < 24:
+                    self.assertEqual(answer, b"")
+                else:
+                    self.assertEqual(struct.unpack_from("<IIQ", answer), (BAD_PARAMETER, 1, 5))
+
+    def test_more_entries_than_bytes(self):
+        f = self.front
+        self.fails(0x101, u32(1, 1, 64, 64), OK_NODATA)
+        for n in (2, 0x10000, 0x10000000, 0x10000001, 0xffffffff):
+            self.fails(0x106, u32(1, n) + self.entries(1), BAD_PARAMETER)
+            self.fails(0x10c, struct.pack("<IIIIQQ", 5, 1, 1, n, 0, 16) + self.entries(1),
+                       BAD_PARAMETER)
+        # Lengths that wrap, in all or each.
+        self.fails(0x106, u32(1, 1) + struct.pack("<QII", 2**64 - 16, 32, 0), BAD_PARAMETER)
+        self.fails(0x106, u32(1, 1) + struct.pack("<QII", GUEST + 0x1000, 0xfffff000, 0),
+                   BAD_PARAMETER)
+        self.fails(0x10c, struct.pack("<IIIIQQ", 5, 1, 1, 1, 0, 2**62) + self.entries(1),
+                   BAD_PARAMETER)
+        self.assertEqual(f.finish(f.create_blob(0, 5, size=16, mem=1,
+                                                entries=[(GUEST, 0), (GUEST, 16)])).type, OK_NODATA)
+
+    def test_submissions_have_an_end(self):
+        f = self.front
+        f.ctx_create(1)
+        words = bytes(5 << 20)
+        for size in (0xfffffffc, 5 << 20, (4 << 20) + 4096, 1 << 31):
+            self.assertIn(f.run(0x207, u32(size, 0) + words, ctx=1).type,
+                          (BAD_PARAMETER, OUT_OF_MEMORY))
+        status = Path(f"/proc/{self.program.process.pid}/status").read_text()
+        if not SANITIZED:
+            self.assertLess(int(status.split("VmRSS:")[1].split()[0]), 64 << 10)
+        self.assertEqual(f.finish(f.submit(1, (FAKE_NOTHING, 0))).type, OK_NODATA)
+
+    def test_rectangles_and_offsets_that_wrap(self):
+        self.fails(0x101, u32(1, 1, 64, 80), OK_NODATA)
+        self.fails(0x106, u32(1, 1) + self.entries(1, 0x5000), OK_NODATA)
+        for rect in ((0xffffffff, 0, 2, 1), (0, 0xffffffff, 1, 2), (1, 0, 64, 80), (0, 1, 64, 80),
+                     (64, 80, 1, 1), (0, 0, 0xffffffff, 0xffffffff)):
+            self.fails(0x105, u32(*rect) + struct.pack("<QII", 0, 1, 0), BAD_PARAMETER)
+            self.fails(0x103, u32(*rect, 0, 1), BAD_PARAMETER)
+        for offset in (1, 0x5000, 2**64 - 256, 2**64 - 1, 2**63):
+            self.fails(0x105, u32(0, 0, 64, 80) + struct.pack("<QII", offset, 1, 0), BAD_PARAMETER)
+        head = self.front.create_blob(0, 5, size=0x5000, mem=1,
+                                      entries=[(GUEST + 0x200000, 0x5000)])
+        self.front.finish(head)
+        for stride, offset, height in ((0xffffffff, 0, 80), (256, 0xffffffff, 80),
+                                       (0xffffffff, 0xffffffff, 8192), (255, 0, 80), (256, 1, 80)):
+            body = struct.pack("<IIII6I4I4I", 0, 0, 64, 80, 0, 5, 64, height, 1, 0, stride, 0, 0, 0,
+                               offset, 0, 0, 0)
+            self.fails(0x10d, body, BAD_PARAMETER)
+
+    def test_messages_of_every_size(self):  # CVE-2026-15264 and its like
+        f = self.front
+        for request in range(64):
+            for size in (0, 1, 4, 7, 8, 12, 20, 24, 39, 40, 41, 264, 265, 300, 4096):
+                if request in (RESET_DEVICE, 4) and size == 0:
+                    continue
+                try:
+                    send(f.sock, request, bytes(size), flags=9)
+                    answer = receive(f.sock)
+                except (BrokenPipeError, ConnectionResetError):
+                    answer = None
+                if answer is None:
+                    if f is not self.front:
+                        f.close()
+                    f = FrontEnd(self.program, start=False)
+                    f.negotiate()
+                else:
+                    self.assertEqual(answer[0], request)
+        f.close()
+        self.assertIsNone(self.program.process.poll())
+        self.assertEqual(self.connect().ctx_create(1), OK_NODATA)
+
+    def test_a_busy_guest_does_not_hold_up_its_vmm(self):
+        f = self.front
+        self.fails(0x101, u32(1, 1, 8192, 8192), OK_NODATA)
+        rows = self.entries(16384, 16384)
+        self.fails(0x106, u32(1, 16384) + rows, OK_NODATA)
+        heads = [f.command(0x105, u32(0, 0, 8192, 8192) + struct.pack("<QII", 0, 1, 0), ring=False)
+                 for _ in range(30)]
+        f.queues[0].ring()
+        f.call_u64(GET_FEATURES)
+        self.assertFalse(f.queues[0].is_done(heads[-1]))
+        for head in heads:
+            self.assertEqual(f.finish(head).type, OK_NODATA)
+
+
 class Lives(Case):
     def test_a_new_driver_finds_nothing_of_the_old(self):
         f = self.front
@@ -452,6 +659,14 @@ class Lives(Case):
         self.assertEqual(f.finish(f.create_blob(1, 5)).type, BAD_RESOURCE)
         f.finish(f.command(0x201, ctx=1))
         self.assertEqual(f.finish(held).fence, 7)
+
+    def test_a_queue_of_another_size_does_not_go_on(self):
+        f = self.front
+        f.ctx_create(1)
+        bases = f.stop()
+        self.assertEqual(f.tell(SET_VRING_NUM, u32(0, 1024)), 0)
+        f.start(bases)
+        self.assertEqual(f.ctx_create(1), OK_NODATA)
 
     def test_front_ends_come_and_go(self):
         self.front.ctx_create(1)
@@ -568,7 +783,7 @@ class Lives(Case):
         f = self.front
         for n in range(1, 6):
             os.kill(self.program.server(), signal.SIGKILL)
-            wait_for(lambda n=n: self.program.text().count("render server has ended") == n)
+            wait_for(lambda n=n: self.program.text().count("server has ended, and with it") == n)
             if n < 5:
                 f.ctx_create(n)
                 self.assertEqual(f.finish(f.submit(n, (FAKE_NOTHING, 0))).type, OK_NODATA)
@@ -623,7 +838,13 @@ class OtherStarts(unittest.TestCase):
             path = os.path.join(folder.name, "sock")
             listening.bind(path)
             listening.listen()
-            program = self.run_with(listening, [], "LISTEN_PID=$$ LISTEN_FDS=1")
+            programs = [self.run_with(listening, [], "LISTEN_PID=$$ LISTEN_FDS=1")]
+            self.serves_at(programs[0], path)
+            programs[0].stop()
+            # libvirt hands over such a one too.
+            self.serves_at(self.run_with(listening, ["--fd", "3"]), path)
+
+    def serves_at(self, program, path):
         program.path = path
         for _ in range(2):
             front = FrontEnd(program)
@@ -631,15 +852,45 @@ class OtherStarts(unittest.TestCase):
             front.close()
         self.assertTrue(os.path.exists(path))
 
-    def test_a_descriptor_that_is_no_socket(self):
-        r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--fd", "9"], capture_output=True,
-                           check=False)
-        self.assertEqual(r.returncode, 1)
-        self.assertIn(b"--fd 9 is no connected stream socket", r.stderr)
+    def test_descriptors_of_no_use(self):
+        with (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram,
+              socket.socket(socket.AF_INET, socket.SOCK_STREAM) as inet,
+              socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lonely,
+              open("/dev/null", "rb") as file):
+            for fd, said in ((datagram, b"is no Unix stream socket"), (file, b"is no Unix stream"),
+                             (inet, b"is no Unix stream"), (None, b"9 is no Unix stream"),
+                             (lonely, b"neither listens nor is connected")):
+                n = fd.fileno() if fd else 9
+                r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--fd", str(n)], check=False,
+                                   capture_output=True, pass_fds=[n] if fd else [])
+                self.assertEqual(r.returncode, 1)
+                self.assertIn(said, r.stderr)
+
+    def test_several_devices(self):
+        fronts = []
+        for _ in range(3):
+            program = Program()
+            self.addCleanup(program.close)
+            fronts.append(FrontEnd(program))
+            self.addCleanup(fronts[-1].close)
+        for front in fronts:
+            self.assertEqual(front.ctx_create(1), OK_NODATA)
+        heads = [f.submit(1, (FAKE_NOTHING, 0), fence=7, ring=1) for f in fronts]
+        self.assertEqual([f.finish(h).fence for f, h in zip(fronts, heads)], [7, 7, 7])
+
+    def test_what_qemu_and_libvirt_ask_for(self):
+        r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--print-capabilities"], check=True,
+                           capture_output=True)
+        self.assertEqual(json.loads(r.stdout), {"type": "gpu", "features": []})
+        file = Path(__file__).parents[2] / "dist/qemu/50-cordon-vhost-user-gpu.json"
+        description = json.loads(file.read_text())
+        self.assertEqual(description["type"], "gpu")
+        self.assertEqual(os.path.basename(description["binary"]), "cordon-vhost-user-gpu")
+        self.assertLessEqual(set(description), {"description", "type", "binary", "features", "tags"})
 
     def test_a_render_server_that_cannot_be(self):
         for words, said in ((["--render-server", "/nonsense"], b"render server /nonsense: No such"),
-                            (["--limit", "nonsense=1"], b"the render server ended by itself")):
+                            (["--limit", "nonsense=1"], b"render server ended by itself")):
             with tempfile.TemporaryDirectory(prefix="cordon-vu-") as folder:
                 path = os.path.join(folder, "gpu.sock")
                 r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--socket-path", path,
@@ -649,11 +900,24 @@ class OtherStarts(unittest.TestCase):
                 self.assertIn(said, r.stderr)
                 self.assertEqual(os.listdir(folder), [])
 
+    def test_options_of_the_render_server_are_handed_on(self):
+        with tempfile.TemporaryDirectory(prefix="cordon-vu-") as folder:
+            server = os.path.join(folder, "server")
+            Path(server).write_text(f"#!/bin/sh\necho \"$*\" > {folder}/words\nexit 3\n")
+            os.chmod(server, 0o755)
+            words = ["--validate", "--sandbox-learn", "--spare=2", "--limit", "blob=5"]
+            r = subprocess.run([os.environ["CORDON_VHOST_USER"], "--render-server", server, *words,
+                                "--socket-path", os.path.join(folder, "sock")],
+                               capture_output=True, check=False, timeout=DEADLINE_S)
+            self.assertEqual(r.returncode, 1)
+            given = Path(folder, "words").read_text().split()
+            self.assertEqual(given, ["--socket-fd", "3", *words])
+
     def test_command_lines_that_are_wrong(self):
         for words in (["--fd", "3", "--socket-path", "x"], ["--display", "9x9"], ["--nonsense"],
                       ["--window-size", "3G"], ["--window-size", "4"], ["--shmem-bit", "23"],
                       ["--display", "3841x100"], ["--fd", "2"], ["--socket-path"],
-                      ["--sandbox", "some"]):
+                      ["--sandbox", "some"], ["--validate=1"], ["--spare=1"] * 64):
             r = subprocess.run([os.environ["CORDON_VHOST_USER"], *words], capture_output=True,
                                check=False)
             self.assertEqual((r.returncode, r.stderr.count(b"\n")), (2, 1), words)
@@ -744,6 +1008,20 @@ class Display(Case):
         self.fails(0x102, u32(1, 0), OK_NODATA)
         self.program.process.send_signal(signal.SIGUSR1)
         wait_for(lambda: self.program.says("shows nothing"))
+
+    def test_pictures_begin_empty(self):  # CVE-2022-0175
+        f = self.front
+        at = 0x200000
+        f.ram[at:at + 0x5000] = b"\xff" * 0x5000
+        for shown in (255, 0):
+            self.fails(0x101, u32(1, 1, 64, 80), OK_NODATA)
+            if shown:
+                self.fails(0x106, u32(1, 1) + struct.pack("<QII", GUEST + at, 0x5000, 0), OK_NODATA)
+                self.fails(0x105, struct.pack("<IIIIQII", 0, 0, 64, 80, 0, 1, 0), OK_NODATA)
+            self.fails(0x103, u32(0, 0, 64, 80, 0, 1), OK_NODATA)
+            _, _, pixel = self.shoot()
+            self.assertEqual({pixel(x, y) for x in range(64) for y in range(80)}, {3 * (shown,)})
+            self.fails(0x102, u32(1, 0), OK_NODATA)
 
     def test_a_blob_as_framebuffer(self):
         f = self.front

@@ -2,7 +2,8 @@
 # qemu.sh MEMORY-MIB ARGUMENT...
 #
 # QEMU with a guest of its own root, in emulation: its kernel, read-only over 9p, and /run/cordon
-# to leave results in. Its window is on an X server that nobody sees. Inside that root.
+# to leave results in. With -no-reboot among the arguments two QEMUs run, one after the other.
+# Its window is on an X server that nobody sees. Inside that root.
 
 set -eu
 
@@ -28,12 +29,21 @@ done
 DISPLAY=:$(cat /tmp/display)
 export DISPLAY XDG_RUNTIME_DIR=/tmp LIBGL_ALWAYS_SOFTWARE=1
 
-timeout -k 5 "$CORDON_VM_SECONDS" qemu-system-x86_64 \
-    -nodefaults -no-user-config -machine q35 -accel tcg -cpu max -smp 1 -m "$memory" \
-    -kernel /boot/vmlinuz -initrd /run/cordon/initrd.gz -append 'console=ttyS0 panic=-1 quiet' \
-    -serial file:/run/cordon/serial.log -monitor none -action panic=shutdown \
-    -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
-    -device virtio-9p-pci,fsdev=root,mount_tag=root \
-    -fsdev local,id=shared,path=/run/cordon,security_model=none \
-    -device virtio-9p-pci,fsdev=shared,mount_tag=shared \
-    "$@"
+run()
+{
+    timeout -k 5 "$CORDON_VM_SECONDS" qemu-system-x86_64 \
+        -nodefaults -no-user-config -machine q35 -accel tcg -cpu max -smp 1 -m "$memory" \
+        -kernel /boot/vmlinuz -initrd /run/cordon/initrd.gz -append 'console=ttyS0 panic=-1 quiet' \
+        -serial file:/run/cordon/serial.log -monitor none -action panic=shutdown \
+        -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
+        -device virtio-9p-pci,fsdev=root,mount_tag=root \
+        -fsdev local,id=shared,path=/run/cordon,security_model=none \
+        -device virtio-9p-pci,fsdev=shared,mount_tag=shared \
+        "$@"
+}
+
+run "$@"
+# With -no-reboot a reboot ends QEMU: the guest goes on in another one.
+case " $* " in
+*" -no-reboot "*) run "$@" ;;
+esac

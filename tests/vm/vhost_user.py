@@ -6,7 +6,8 @@
 SUITE is forky (QEMU 11.1, the first that maps memory for a vhost-user device). The guest's kernel
 and Mesa are Debian's. It runs vulkaninfo and client programs, reboots and runs them once more;
 their values must be those of the same programs on the host driver. Then a guest with a display
-boots to its console, whose picture must not be empty.
+boots to its console, whose picture must not be empty; its QEMU ends, and another one finds the same
+device ready.
 
 Exit status: 0 good, 1 not, 77 skipped.
 """
@@ -90,15 +91,19 @@ def console(root, build, folder):
     machine = vm.Guest(root, build, folder, ["virtio-gpu"])
     text = ("echo Cordon > /dev/tty0; ls -l /dev/dri; "
             "for file in /sys/class/drm/*/edid; do od -A n -t x1 $file | head -n 1; done; sleep 1")
-    log = machine.run({"console": text, "dmesg": "dmesg"}, QEMU, variables=VARIABLES, memory=MEMORY,
-                      device=[*DEVICE, "--screenshot", "/run/cordon/console.png"])
+    log = machine.run({"console": text, "dmesg": "dmesg"}, [*QEMU, "-no-reboot"],
+                      variables=VARIABLES, memory=MEMORY, second={"vulkaninfo": "vulkaninfo --summary"},
+                      device=[*DEVICE, "--screenshot", "/run/cordon/console.png"],
+                      prepare=f"export VK_DRIVER_FILES={roots.ICDS}virtio_icd.json")
     if "00 ff ff ff ff ff ff 00" not in machine.said("console"):
         raise harness.Failure(f"no EDID in the guest\n{machine.said('console')}\n{log}")
     found = colours(folder / "console.png")
     if found < 2:
         raise harness.Failure(f"the picture of the console has one colour\n{log}\n"
                               f"{machine.said('dmesg')}")
-    wrong = faults(log)
+    wrong = faults(log) + venus.judge(machine, (), {}, 2)
+    if log.count("front end connected") != 2 or "shows nothing" in log:
+        wrong.append("the device did not serve two front ends with a console each")
     if wrong:
         raise harness.Failure("\n".join([*wrong, log]))
     print(f"the console's picture has {found} colours")
@@ -110,7 +115,8 @@ def run(suite, build):
     for part in (headless, console):
         with tempfile.TemporaryDirectory(prefix="cordon-vm-") as name:
             part(root, pathlib.Path(build).resolve(), pathlib.Path(name))
-    print(f"ok: {len(PROGRAMS)} programs, {len(AFTER_REBOOT)} again after a reboot, a console")
+    print(f"ok: {len(PROGRAMS)} programs, {len(AFTER_REBOOT)} again after a reboot, a console, "
+          "and another QEMU with the same device")
 
 
 if __name__ == "__main__":
