@@ -28,7 +28,7 @@ MEMORY = 1024
 # All but the one that maps 4096 blobs at once: QEMU's time for each grows with their number.
 PROGRAMS = ("scene", "compute", "timeline", "queries", "descriptors", "threads", "misc")
 AFTER_REBOOT = ("scene", "compute")
-# Nothing that QEMU would start for itself: there is nothing.
+# QEMU may start no process, its device was there before it; nor anything else that it can give up.
 QEMU = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-display", "none", "-machine", "memory-backend=mem",
         "-object", f"memory-backend-memfd,id=mem,size={MEMORY}M,share=on",
