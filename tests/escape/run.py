@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs every escape attempt under the given layers and compares with attempts.tsv.
 
-usage: run.py ESCAPE_RUN ESCAPE_TRY LAYERS [POLICY]
+usage: run.py [--policy DRIVER] ESCAPE_RUN ESCAPE_TRY LAYERS [NAME...]
 
-POLICY is the host driver's, lavapipe's without one.
+The policy is a host driver's, lavapipe's if none is named; the attempts are all, if none is.
 
 As root every attempt is made twice, as root and as an ordinary user; the control column `none`
 only as an ordinary user, so that what succeeds does no harm. Status 77: this host cannot do it.
 """
+import argparse
 import errno
 import os
 import shutil
@@ -85,11 +86,12 @@ def run_as(uid, argv):
         return subprocess.CompletedProcess(argv, 1, "broken: no end", "")
 
 
-def run_all(uid, runner, helper, layers, table, policy):
+def run_all(uid, runner, helper, layers, table, policy, only):
     failures = 0
     escaped = []
     answers = answers_of(policy, layers)
     names = [line.split()[1] for line in run_as(uid, [helper, "--list"]).stdout.splitlines()]
+    names = [name for name in names if not only or name in only]
     for name in names:
         if name not in table:
             print(f"FAIL {name}: not in the table")
@@ -112,9 +114,15 @@ def run_all(uid, runner, helper, layers, table, policy):
 
 
 def main():
-    runner, helper, layers = sys.argv[1:4]
-    policy = sys.argv[4] if len(sys.argv) > 4 else "lavapipe"
-    os.environ["CORDON_POLICY"] = policy
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--policy", default="lavapipe")
+    parser.add_argument("runner")
+    parser.add_argument("helper")
+    parser.add_argument("layers")
+    parser.add_argument("only", nargs="*")
+    options = parser.parse_args()
+    layers = options.layers
+    os.environ["CORDON_POLICY"] = options.policy
     table = read_table(Path(__file__).with_name("attempts.tsv"))
     uids = [os.geteuid()]
     if uids == [0]:
@@ -129,7 +137,8 @@ def main():
             if able.returncode == 77:
                 print(f"SKIP as uid {uid}: {able.stdout.strip()}")
                 return 77
-            failures += run_all(uid, runner, helper, layers, table, policy)
+            failures += run_all(uid, runner, helper, layers, table, options.policy,
+                                options.only)
     return 1 if failures else 0
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A real worker, with its driver loaded and a context served, that runs an attacker's code.
 
-usage: test_attack.py CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER
+usage: test_attack.py [--driver NAME] CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER
+                      [NAME...]
 
 The worker is cordon-worker's own code, linked once more so that it loads a library of the test
 before it seals itself; the one that is installed cannot. Each attempt comes in a context of its
@@ -11,6 +12,7 @@ kernel alone refuses is told by the attacker. As root all is done twice, as root
 user.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -39,7 +41,11 @@ def refused(errno):
 
 
 ICDS = "/usr/share/vulkan/icd.d"
-DRIVER = sys.argv[5] if len(sys.argv) > 5 else "lavapipe"
+PARSER = argparse.ArgumentParser()
+PARSER.add_argument("--driver", default="lavapipe")
+PARSER.add_argument("paths", nargs="+", help="SERVER WORKER LIBRARY REAL-WORKER [NAME...]")
+OPTIONS = PARSER.parse_args()
+DRIVER = OPTIONS.driver
 # RADV's null winsys: the driver as it is, with no GPU.
 DRIVERS = {
     "lavapipe": {"VK_DRIVER_FILES": f"{ICDS}/lvp_icd.json"},
@@ -156,7 +162,8 @@ def start(folder, program, worker, uid):
         env, os.path.join(folder, f"log-{uid}"))
 
 
-def run(folder, program, worker, uid):
+def run(folder, program, worker, uid, names):
+    rows = [row for row in ROWS if not names or row[0] in names]
     server = start(folder, program, worker, uid)
     try:
         bystander = server.create_context(1, "bystander")
@@ -164,7 +171,7 @@ def run(folder, program, worker, uid):
         memory[:6] = b"secret"
         check(bystander.sync(), "the bystander's worker does not answer")
         targets = {OTHER: pid_of(server, 1), VMM: os.getpid()}
-        for number, (name, whom, outcome) in enumerate(ROWS, 2):
+        for number, (name, whom, outcome) in enumerate(rows, 2):
             order = f"{name} {targets[whom]}"
             context = server.create_context(number, order)
             line = judge(server, number, order, outcome)
@@ -187,10 +194,10 @@ def has_no_hook(worker):
 
 
 def main():
-    program, worker, library, real_worker = sys.argv[1:5]
     if not os.path.exists(DRIVERS[DRIVER]["VK_DRIVER_FILES"]):
         print(f"SKIP no {DRIVERS[DRIVER]['VK_DRIVER_FILES']}")
         return 77
+    program, worker, library, real_worker, *names = OPTIONS.paths
     has_no_hook(real_worker)
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -204,7 +211,7 @@ def main():
         secret.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         try:
             for uid in [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]:
-                run(folder, program, worker, uid)
+                run(folder, program, worker, uid, names)
         except Failure as error:
             print(f"FAIL {error}")
             return 1
