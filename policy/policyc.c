@@ -1,7 +1,7 @@
 /*
  * Compiles a policy text to a seccomp BPF program, at build time.
  *
- *   @default notify | kill | allow       what happens to a call that no line lists
+ *   @default notify | kill | trap | allow   what happens to a call that no line lists
  *   @mdwe                                the driver runs under W^X
  *   @cache                               workers get a folder for what the driver compiles
  *   @include FILE                        relative to the including file
@@ -568,11 +568,12 @@ static void parse_directive(int depth)
     if (take("@default")) {
         uint32_t action = take("notify")  ? SECCOMP_RET_USER_NOTIF
                           : take("kill")  ? SECCOMP_RET_KILL_PROCESS
+                          : take("trap")  ? SECCOMP_RET_TRAP
                           : take("allow") ? SECCOMP_RET_ALLOW
                                           : 0;
 
         if (!action) {
-            fail("the default is notify, kill or allow, not `%s`", cursor);
+            fail("the default is notify, kill, trap or allow, not `%s`", cursor);
         }
         if (n_rules || (default_set && action != default_action)) {
             fail("the default is set once, before any rule");
@@ -947,6 +948,9 @@ static void write_action(FILE *f, uint32_t action)
         break;
     case SECCOMP_RET_KILL_PROCESS:
         fprintf(f, "kill");
+        break;
+    case SECCOMP_RET_TRAP:
+        fprintf(f, "trap");
         break;
     case SECCOMP_RET_ERRNO:
         fprintf(f, "return %s", strerrorname_np((int)(action & SECCOMP_RET_DATA)));

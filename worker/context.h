@@ -1,8 +1,8 @@
 /*
  * Everything that one guest context owns. One per worker process.
  *
- * Threads: main (control loop: socket in, monitor ticks; never calls Vulkan), the context thread
- * (requests in order), one per ring, one per queue that has virtqueue fences.
+ * Threads: main (control loop: monitor ticks, and the socket while the context thread is busy; never
+ * calls Vulkan), the context thread (requests in order), one per ring, one per queue that has virtqueue fences.
  */
 #ifndef CORDON_WORKER_CONTEXT_H
 #define CORDON_WORKER_CONTEXT_H
@@ -20,6 +20,7 @@
 #include "worker/resources.h"
 #include "worker/timeline.h"
 
+struct requests;
 struct vulkan;
 
 struct context {
@@ -52,7 +53,8 @@ struct context {
     char why[320];      /* the reason, one line; set before `fatal`, then const */
 
     /* Context thread only. */
-    struct decoder decoder; /* the context stream's */
+    struct requests *requests; /* NULL in tests without a socket */
+    struct decoder decoder;    /* the context stream's */
 };
 
 /* Everything but the threads. `record` and `vulkan` outlive the context; control_fd is the

@@ -21,6 +21,12 @@
 #include "worker/memory.h"
 #include "worker/ring.h"
 
+/* Commands that a VMM sends all the time, one per message. */
+#define WIRE_NOTIFY_RING 190u
+#define WIRE_SUBMIT_VIRTQUEUE_SEQNO 251u
+#define WIRE_WAIT_RING_SEQNO 253u
+#define WIRE_SMALL_SIZE 24u /* of each of these, and too small for another command behind it */
+
 /* A tail that the VMM could not send is longer than its socket's buffer, which is never smaller
  * than this: then a request may stand in its place. */
 #define TAIL_LOST_MIN (128u << 10)
@@ -49,22 +55,25 @@ struct requests {
     /* Set at creation, then const. */
     struct context *ctx;
     int socket_fd;
+    requests_watch_fn watch;
+    void *watch_arg;
     pthread_t thread;
 
-    /* Main thread only. */
+    bool reading_is_mine; /* context thread only: it holds `reading` */
+
+    /* Whoever holds it reads the socket: the context thread unless a request may take long. */
+    pthread_mutex_t reading;
     enum dialect_state state;
     uint8_t *buffer;         /* one message; LIMIT_SUBMIT_BYTES */
     struct request *partial; /* a SUBMIT_CMD whose tail is due; NULL if it is too long to come */
     uint32_t tail_due;       /* bytes; 0 = none */
-
-    /* Under the lock. */
-    pthread_mutex_t lock;
-    pthread_cond_t filled, drained;
-    struct list queue;
+    struct list queue;       /* read and not yet taken up */
     uint32_t n_queued;
     uint64_t bytes_queued;
-    bool busy; /* one is being run */
-    bool stopping;
+
+    _Atomic bool stopping;
+    _Atomic uint64_t n_messages;   /* read so far */
+    _Atomic uint32_t n_unfinished; /* requests queued or being run */
 };
 
 static struct request *request_new(uint32_t op, size_t size)
@@ -297,61 +306,18 @@ static void run_request(struct requests *q, struct request *r)
     }
 }
 
-/* The next request, or NULL when the thread is to end. */
-static struct request *queue_take(struct requests *q)
-{
-    struct request *r;
-    LOCK_SCOPE(&q->lock);
-
-    q->busy = false;
-    while (list_empty(&q->queue) && !q->stopping && !context_is_fatal(q->ctx)) {
-        pthread_cond_signal(&q->drained);
-        pthread_cond_wait(&q->filled, &q->lock);
-    }
-    if (q->stopping || context_is_fatal(q->ctx)) {
-        pthread_cond_signal(&q->drained);
-        return NULL;
-    }
-    r = list_entry(q->queue.next, struct request, link);
-    list_remove(&r->link);
-    q->n_queued--;
-    q->bytes_queued -= r->size;
-    q->busy = true;
-    return r;
-}
-
-static void *context_main(void *arg)
-{
-    struct requests *q = arg;
-    struct context *ctx = q->ctx;
-    struct request *r;
-
-    pthread_setname_np(pthread_self(), "context");
-    while ((r = queue_take(q))) {
-        objects_wake(&ctx->objects, &ctx->decoder.reader);
-        run_request(q, r);
-        objects_sleep(&ctx->objects, &ctx->decoder.reader);
-        request_free(r);
-    }
-    return NULL;
-}
-
-/* ---- the main thread ---------------------------------------------------------------------- */
+/* ---- reading: whoever holds `reading` ----------------------------------------------------- */
 
 /* Takes own_request. */
 static int queue_put(struct requests *q, struct request *own_request)
 {
-    {
-        LOCK_SCOPE(&q->lock);
-
-        if (q->n_queued < LIMIT_QUEUED_REQUESTS &&
-            own_request->size <= LIMIT_QUEUED_BYTES - q->bytes_queued) {
-            list_append(&q->queue, &own_request->link);
-            q->n_queued++;
-            q->bytes_queued += own_request->size;
-            pthread_cond_signal(&q->filled);
-            return 0;
-        }
+    if (q->n_queued < LIMIT_QUEUED_REQUESTS &&
+        own_request->size <= LIMIT_QUEUED_BYTES - q->bytes_queued) {
+        list_append(&q->queue, &own_request->link);
+        q->n_queued++;
+        q->bytes_queued += own_request->size;
+        atomic_fetch_add_explicit(&q->n_unfinished, 1, memory_order_relaxed);
+        return 0;
     }
     request_free(own_request);
     context_fatal(q->ctx,
@@ -429,7 +395,8 @@ static int feed_request(struct requests *q, const uint8_t *bytes, size_t size, s
     return queue_put(q, r);
 }
 
-int requests_feed(struct requests *q, const void *bytes, size_t size, struct fdset *fds)
+/* One message, as received; takes the fds that it needs out of the set. 0 or -EPROTO. */
+static int feed(struct requests *q, const void *bytes, size_t size, struct fdset *fds)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     uint32_t tail_due = q->tail_due;
@@ -459,49 +426,147 @@ int requests_feed(struct requests *q, const void *bytes, size_t size, struct fds
     return -EPROTO;
 }
 
+/* Reads one message and queues the request that it completes. `flags`: 0 or MSG_DONTWAIT. 0;
+ * -EAGAIN; -ECONNRESET: the VMM has closed it; -EPROTO: the context has ended. */
+static int read_message(struct requests *q, int flags)
+{
+    AUTO_FDSET struct fdset fds = { 0 };
+    size_t cap = MAX(sizeof(union ctx_request), MIN(q->tail_due, LIMIT_SUBMIT_BYTES));
+    size_t size;
+    int r;
+
+    if (context_is_fatal(q->ctx)) {
+        return -EPROTO;
+    }
+    do {
+        r = seqpacket_recv_flags(q->socket_fd, q->buffer, cap, &size, &fds, flags);
+    } while (r == -EINTR);
+    if (r == -EAGAIN || r == -ECONNRESET) {
+        return r;
+    }
+    if (r < 0) {
+        context_fatal(q->ctx, "context socket: a message of more than %zu bytes, or broken: %s",
+                      cap, strerror(-r));
+        return -EPROTO;
+    }
+    r = feed(q, q->buffer, size, &fds);
+    /* Pairs with requests_done(): the request was counted before. */
+    atomic_fetch_add_explicit(&q->n_messages, 1, memory_order_release);
+    return r;
+}
+
 int requests_read(struct requests *q)
 {
-    for (;;) {
-        AUTO_FDSET struct fdset fds = { 0 };
-        size_t cap = MAX(sizeof(union ctx_request), MIN(q->tail_due, LIMIT_SUBMIT_BYTES));
-        size_t size;
-        int err;
+    int r;
 
-        if (context_is_fatal(q->ctx)) {
-            return -EPROTO;
-        }
-        err = seqpacket_recv_flags(q->socket_fd, q->buffer, cap, &size, &fds, MSG_DONTWAIT);
-        if (err == -EAGAIN) {
-            return 0;
-        }
-        if (err == -EINTR) {
-            continue;
-        }
-        if (err == -ECONNRESET) {
-            return err;
-        }
-        if (err < 0) {
-            context_fatal(q->ctx, "context socket: a message of more than %zu bytes, or broken: %s",
-                          cap, strerror(-err));
-            return -EPROTO;
-        }
-        err = requests_feed(q, q->buffer, size, &fds);
-        if (err < 0) {
-            return err;
-        }
+    if (pthread_mutex_trylock(&q->reading) != 0) {
+        return 0; /* the context thread is back and reads */
     }
+    do {
+        r = read_message(q, MSG_DONTWAIT);
+    } while (r == 0);
+    if (r == -EAGAIN) {
+        q->watch(q->watch_arg, true);
+        r = 0;
+    }
+    pthread_mutex_unlock(&q->reading);
+    return r;
 }
 
-void requests_drain(struct requests *q)
+/* ---- the context thread ------------------------------------------------------------------- */
+
+void requests_let_go(struct requests *q)
 {
-    LOCK_SCOPE(&q->lock);
-
-    while ((!list_empty(&q->queue) || q->busy) && !context_is_fatal(q->ctx)) {
-        pthread_cond_wait(&q->drained, &q->lock);
+    if (q && q->reading_is_mine) {
+        q->watch(q->watch_arg, true);
+        q->reading_is_mine = false;
+        pthread_mutex_unlock(&q->reading);
     }
 }
 
-int requests_create(struct context *ctx, int socket_fd, struct requests **ret_requests)
+static void take_back(struct requests *q)
+{
+    if (!q->reading_is_mine) {
+        pthread_mutex_lock(&q->reading);
+        q->reading_is_mine = true;
+        q->watch(q->watch_arg, false);
+    }
+}
+
+/* May it take long, so that somebody else must read meanwhile? Not while the VMM waits for its
+ * reply; and the protocol's own small commands let go by themselves, should they have to wait. */
+static bool may_take_long(const struct request *r)
+{
+    uint32_t command = 0;
+
+    if (r->op == CTX_OP_SUBMIT_FENCE) {
+        return true; /* a submission to the driver */
+    }
+    if (r->op != CTX_OP_SUBMIT_CMD) {
+        return false;
+    }
+    if (r->size == WIRE_SMALL_SIZE) {
+        memcpy(&command, r->commands, sizeof(command));
+    }
+    return command != WIRE_NOTIFY_RING && command != WIRE_SUBMIT_VIRTQUEUE_SEQNO &&
+           command != WIRE_WAIT_RING_SEQNO;
+}
+
+/* The next request, or NULL when the thread is to end. */
+static struct request *next_request(struct requests *q)
+{
+    struct request *r;
+
+    while (list_empty(&q->queue)) {
+        if (q->stopping || read_message(q, 0) < 0) {
+            return NULL;
+        }
+    }
+    if (q->stopping || context_is_fatal(q->ctx)) {
+        return NULL;
+    }
+    r = list_entry(q->queue.next, struct request, link);
+    list_remove(&r->link);
+    q->n_queued--;
+    q->bytes_queued -= r->size;
+    return r;
+}
+
+static void *context_main(void *arg)
+{
+    struct requests *q = arg;
+    struct context *ctx = q->ctx;
+    struct request *r;
+
+    pthread_setname_np(pthread_self(), "context");
+    take_back(q);
+    while ((r = next_request(q))) {
+        if (may_take_long(r)) {
+            requests_let_go(q);
+        }
+        objects_wake(&ctx->objects, &ctx->decoder.reader);
+        run_request(q, r);
+        objects_sleep(&ctx->objects, &ctx->decoder.reader);
+        request_free(r);
+        take_back(q);
+        atomic_fetch_sub_explicit(&q->n_unfinished, 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&q->reading);
+    q->watch(q->watch_arg, true); /* the main thread sees the hang-up, if that is why we end */
+    return NULL;
+}
+
+bool requests_done(const struct requests *q, uint64_t n_messages)
+{
+    return context_is_fatal(q->ctx) ||
+           (atomic_load_explicit(&q->n_messages, memory_order_acquire) >= n_messages &&
+            atomic_load_explicit(&q->n_unfinished, memory_order_acquire) == 0);
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+int requests_create(struct context *ctx, int socket_fd, requests_watch_fn watch, void *arg,
+                    struct requests **ret_requests)
 {
     struct requests *q = calloc(1, sizeof(*q));
     int err;
@@ -511,11 +576,11 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
     }
     q->ctx = ctx;
     q->socket_fd = socket_fd;
+    q->watch = watch;
+    q->watch_arg = arg;
     q->state = DIALECT_BEFORE_INIT;
     list_init(&q->queue);
-    pthread_mutex_init(&q->lock, NULL);
-    pthread_cond_init(&q->filled, NULL);
-    pthread_cond_init(&q->drained, NULL);
+    pthread_mutex_init(&q->reading, NULL);
     /* Pages come as they are used: an ordinary context touches one. */
     q->buffer =
         mmap(NULL, LIMIT_SUBMIT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -523,8 +588,10 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
         err = -errno;
         goto fail;
     }
+    ctx->requests = q;
     err = -pthread_create(&q->thread, NULL, context_main, q);
     if (err < 0) {
+        ctx->requests = NULL;
         munmap(q->buffer, LIMIT_SUBMIT_BYTES);
         goto fail;
     }
@@ -532,9 +599,7 @@ int requests_create(struct context *ctx, int socket_fd, struct requests **ret_re
     return 0;
 
 fail:
-    pthread_cond_destroy(&q->drained);
-    pthread_cond_destroy(&q->filled);
-    pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->reading);
     free(q);
     return err;
 }
@@ -544,20 +609,16 @@ struct requests *requests_destroy(struct requests *q)
     if (!q) {
         return NULL;
     }
-    {
-        LOCK_SCOPE(&q->lock);
-        q->stopping = true;
-        pthread_cond_signal(&q->filled);
-    }
+    atomic_store(&q->stopping, true);
+    (void)shutdown(q->socket_fd, SHUT_RD); /* wakes it if it reads */
     pthread_join(q->thread, NULL);
+    q->ctx->requests = NULL;
     list_for_each_safe (link, &q->queue) {
         request_free(list_entry(link, struct request, link));
     }
     request_free(q->partial);
     munmap(q->buffer, LIMIT_SUBMIT_BYTES);
-    pthread_cond_destroy(&q->drained);
-    pthread_cond_destroy(&q->filled);
-    pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->reading);
     free(q);
     return NULL;
 }

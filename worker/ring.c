@@ -31,6 +31,7 @@
 #include "worker/decoder.h"
 #include "worker/limits.h"
 #include "worker/pace.h"
+#include "worker/requests.h"
 #include "worker/resources.h"
 
 /* A ring that has run dry this long, while the context thread waits for a position that its tail
@@ -591,6 +592,7 @@ static int ring_wait(struct ring *r, uint32_t seqno)
         } else if (now_ns() - dry_since > DEADLOCK_NS) {
             return -EDEADLK;
         }
+        requests_let_go(r->ctx->requests);
         ring_wait_slice(r, seqno, slice);
         slice = MIN(slice * 2, WAIT_LAST_NS);
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,8 @@ static int load_driver(struct worker *w, char *why)
     r = vulkan_open(&w->vulkan, getenv("CORDON_POLICY"), why, WHY_SIZE);
     if (r == 0) {
         instance_prepare(&w->vulkan);
+        /* What the driver's compiler has freed: with lavapipe 11 MiB, for a millisecond. */
+        (void)malloc_trim(0);
     }
     return r;
 }

@@ -39,8 +39,7 @@ static const char *refusal(const struct contexts *c, int error)
 static void handle_create(struct connection *c, const struct srv_create_context *m)
 {
     AUTO_CLOSE int fd = -1;
-    int r = c->refused_dialect ? -EPROTONOSUPPORT
-                               : contexts_create(c->contexts, m->ctx_id, m->name, &fd);
+    int r = contexts_create(c->contexts, m->ctx_id, m->name, &fd);
 
     if (r < 0) {
         c->contexts->stats.refused++;
@@ -135,25 +134,50 @@ static void on_socket(void *arg, int fd, uint32_t events)
 
 int connection_init(struct connection *c, struct loop *loop, int fd, struct contexts *contexts)
 {
-    struct dialect_vmm vmm;
-
     *c = (struct connection){
         .loop = loop,
         .contexts = contexts,
         .fd = fd,
         .limit = LOG_LIMIT_INIT(20, 10000),
     };
-    dialect_detect(fd, &vmm);
-    if (vmm.dialect == DIALECT_A) {
-        char text[512];
-
-        log_error("%s", dialect_refusal(&vmm, text, sizeof(text)));
-        c->refused_dialect = true;
-    }
     return loop_add_io(loop, fd, EPOLLIN, on_socket, c, &c->source);
 }
 
 void connection_fini(struct connection *c)
 {
     c->source = loop_source_remove(c->source);
+}
+
+bool connection_vmm_is_served(int fd)
+{
+    struct dialect_vmm vmm;
+    char text[512];
+
+    dialect_detect(fd, &vmm);
+    if (vmm.dialect != DIALECT_A) {
+        return true;
+    }
+    log_error("%s", dialect_refusal(&vmm, text, sizeof(text)));
+    return false;
+}
+
+void connection_refuse_all(int fd)
+{
+    const struct srv_create_context_reply no = { .ok = 0 };
+    int r;
+
+    do {
+        AUTO_FDSET struct fdset fds = { 0 };
+        union srv_request req;
+        size_t size = 0;
+        uint32_t op = 0;
+
+        r = seqpacket_recv(fd, &req, sizeof(req), &size, &fds);
+        if (r == 0 &&
+            dialect_check_request(&dialect_b_server, DIALECT_ANY_TIME, &req, size, fds.count,
+                                  &op) == 0 &&
+            op == SRV_OP_CREATE_CONTEXT) {
+            r = seqpacket_send(fd, &no, sizeof(no), NULL, 0);
+        }
+    } while (r == 0 || r == -EINTR || r == -EBADMSG);
 }

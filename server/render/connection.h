@@ -16,8 +16,7 @@ struct connection {
     struct loop *loop;
     struct loop_source *source;
     struct contexts *contexts;
-    int fd;               /* borrowed */
-    bool refused_dialect; /* the VMM speaks what we do not serve: every context is refused */
+    int fd; /* borrowed */
     struct log_limit limit;
 };
 
@@ -25,5 +24,10 @@ struct connection {
 MUST_USE int connection_init(struct connection *c, struct loop *loop, int fd,
                              struct contexts *contexts);
 void connection_fini(struct connection *c);
+
+/* Does this VMM's library speak what we serve? If not a line says what to do. */
+bool connection_vmm_is_served(int fd);
+/* For one that does not: no context, ever, until it hangs up. Its own process goes on. */
+void connection_refuse_all(int fd);
 
 #endif

@@ -193,6 +193,8 @@ static void on_ready(void *arg, struct worker *w)
 
     (void)w;
     c->failing = false;
+    c->proven = true;
+    c->n_failed = 0;
     contexts_settle(c);
 }
 
@@ -285,9 +287,16 @@ static void on_dead(void *arg, struct worker *w, const struct obituary *o)
     if (o->asked) {
         return;
     }
-    /* Not tried again at once: what failed would most likely fail again, for ever. */
-    c->failing = c->failing || !o->ready;
-    fail_hopeless(c, "its worker did not start");
+    /* What has worked before and fails once had bad luck (a sibling may have used up what they
+     * share, such as descriptors in flight). Otherwise it would most likely fail again, for ever. */
+    if (!o->ready && (++c->n_failed > 1 || !c->proven)) {
+        c->failing = true;
+    }
+    if (c->failing) {
+        fail_hopeless(c, "its worker did not start");
+    } else if (count_waiting(c) > 0) {
+        contexts_settle(c);
+    }
     if (c->retries < RETRIES && count_coming(c) < c->spares) {
         refill_after(c, (uint64_t)RETRY_MS << c->retries++);
     }
@@ -347,6 +356,9 @@ int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_
     vmm_fd = pair[0];
     /* As large as the host grants; a jail that forbids it leaves the usual size. */
     (void)seqpacket_raise_max(vmm_fd, SOCKET_MESSAGE);
+    /* The VMM waits for each answer. A worker that sends more without being asked would hold
+     * descriptors in flight that all of its user's processes share, other workers among them. */
+    (void)seqpacket_lower_max(pair[1]);
     r = registry_add(&c->registry, id, name, pair[1], &ctx);
     if (r < 0) {
         return r;

@@ -25,8 +25,10 @@ struct contexts {
     struct loop *loop;
     struct registry registry;
     struct supervisor supervisor;
-    uint32_t spares; /* workers to keep ready */
-    bool failing;    /* the newest worker never became ready, or none can */
+    uint32_t spares;   /* workers to keep ready */
+    bool failing;      /* no worker becomes ready any more, or none can */
+    bool proven;       /* one has become ready */
+    uint32_t n_failed; /* in a row that did not */
     struct loop_source *refill;
     uint64_t refill_at_ms;  /* UINT64_MAX: not armed */
     uint64_t rush_until_ms; /* contexts come faster than workers do */

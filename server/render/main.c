@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,10 +6,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
 #include "ipc/log.h"
 #include "ipc/loop.h"
 #include "ipc/seqpacket.h"
@@ -35,6 +34,8 @@ extern char **environ;
 struct server {
     struct loop *loop;
     struct options options;
+    struct outer_jail outer;
+    char library[4096]; /* the worker, where it cannot be exec'd */
     struct driver_choice driver;
     struct spawner spawner;
     struct contexts contexts;
@@ -42,37 +43,12 @@ struct server {
     struct learn learn;
 };
 
-/* One by one: only where close_range is not to be had. */
-static void close_listed(unsigned first, unsigned last)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    const struct dirent *entry;
-
-    while (dir && (entry = readdir(dir))) {
-        unsigned fd = (unsigned)strtoul(entry->d_name, NULL, 10);
-
-        if (fd >= first && fd <= last && (int)fd != dirfd(dir)) {
-            close((int)fd);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-}
-
-static void close_from_to(unsigned first, unsigned last)
-{
-    if (first <= last && syscall(SYS_close_range, first, last, 0) < 0) {
-        close_listed(first, last);
-    }
-}
-
 /* The VMM may have had us inherit anything: its descriptors (guest disks among them), signals
  * that it blocks or ignores. A SIGCHLD that stays ignored would leave no child to wait for. */
 static void shed_descriptors(int keep)
 {
-    close_from_to(3, (unsigned)MAX(keep, 3) - 1);
-    close_from_to((unsigned)MAX(keep, 2) + 1, ~0u);
+    descriptors_close(3, (unsigned)MAX(keep, 3) - 1);
+    descriptors_close((unsigned)MAX(keep, 2) + 1, ~0u);
 }
 
 /* 0, 1 and 2 must be something, or the next socket becomes somebody's stdout. */
@@ -81,7 +57,7 @@ static void fill_standard_descriptors(void)
     int fd;
 
     do {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        fd = descriptors_open_null();
     } while (fd >= 0 && fd <= 2);
     close_fd(&fd);
 }
@@ -109,25 +85,65 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* The worker of an installed server is beside it or in libexec; of one just built, in the next
- * folder. Returns the first that can be executed, or the installed path for the message. */
-static const char *find_worker(char *buf, size_t size)
+#define LIBRARY "libcordon-worker.so"
+
+/* Where the worker is: beside the server, of one just built in the next folder, installed. */
+static const char *const worker_folders[] = { ".", "../worker", "../../worker", CORDON_WORKER_DIR,
+                                              "/usr/lib/cordon" };
+
+/* The first of those that has `name`, seen from the server's own program. False: none has, and buf
+ * is where it would be if installed. looked: NULL, or takes the list of what was tried. */
+static bool find_worker(const char *name, int mode, char *buf, size_t size, char *looked,
+                        size_t looked_size)
 {
-    static const char *const beside[] = { "cordon-worker", "../worker/cordon-worker",
-                                          "../../worker/cordon-worker" };
     char self[2048];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     char *slash;
+    int used = 0;
 
     self[MAX(n, 0)] = '\0';
     slash = strrchr(self, '/');
-    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
+    if (slash) {
         *slash = '\0';
-        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
-            return buf;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(worker_folders); i++) {
+        const char *folder = worker_folders[i];
+        bool beside = folder[0] != '/';
+
+        if (beside && !slash) {
+            continue;
+        }
+        if (snprintf(buf, size, "%s%s%s/%s", beside ? self : "", beside ? "/" : "", folder, name) <
+                (int)size &&
+            access(buf, mode) == 0) {
+            return true;
+        }
+        if (looked && used < (int)looked_size) {
+            used +=
+                snprintf(looked + used, looked_size - (size_t)used, "%s%s", used ? ", " : "", buf);
         }
     }
-    return CORDON_LIBEXECDIR "/cordon-worker";
+    (void)snprintf(buf, size, "%s/%s", CORDON_WORKER_DIR, name);
+    return false;
+}
+
+/* --worker names the program, or the shared object itself; that is beside the program. */
+static bool library_of_option(const char *worker, char *buf, size_t size)
+{
+    const char *slash = strrchr(worker, '/');
+    size_t n = strlen(worker);
+
+    if (n > 3 && strcmp(worker + n - 3, ".so") == 0) {
+        (void)snprintf(buf, size, "%s", worker);
+    } else {
+        (void)snprintf(buf, size, "%.*s" LIBRARY, slash ? (int)(slash + 1 - worker) : 0, worker);
+    }
+    return access(buf, R_OK) == 0;
+}
+
+static const char *level_name(const struct server *s)
+{
+    return s->spawner.forks ? "of another jail" : sandbox_level_name(s->options.level);
 }
 
 static void write_stats(void *arg)
@@ -135,7 +151,7 @@ static void write_stats(void *arg)
     struct server *s = arg;
 
     if (s->options.stats_path) {
-        stats_write(&s->contexts, sandbox_level_name(s->options.level), s->options.stats_path);
+        stats_write(&s->contexts, level_name(s), s->options.stats_path);
     }
 }
 
@@ -144,7 +160,7 @@ static void on_signal(void *arg, const struct signalfd_siginfo *info)
     struct server *s = arg;
 
     if (info->ssi_signo == SIGUSR1) {
-        stats_log(&s->contexts, sandbox_level_name(s->options.level));
+        stats_log(&s->contexts, level_name(s));
         write_stats(s);
         return;
     }
@@ -223,7 +239,7 @@ static void seal_server(const struct server *s)
     int r;
 
     /* Somebody else's filter (systemd has such) is no reason to do without ours, if it lets us. */
-    if (outer_jail_refused() >= 0 || !(s->spawner.plan.layers & SANDBOX_SECCOMP)) {
+    if (s->outer.no_seccomp || !(s->spawner.plan.layers & SANDBOX_SECCOMP)) {
         return;
     }
     r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : filter_install(&policy_server, 0);
@@ -241,27 +257,76 @@ static const char *manifests(void)
     return list ? list : getenv("VK_ICD_FILENAMES");
 }
 
+#define DIST_POLICY                                                                       \
+    "for crosvm: --seccomp-policy-dir with Cordon's policy, see OTHER PEOPLE'S JAILS in " \
+    "cordon-sandbox(7)"
+
+/* May workers be forked here? They could not do more than fail otherwise. */
+static bool find_forked_worker(struct server *s)
+{
+    char looked[2048] = "";
+    bool found;
+
+    if (s->outer.no_jit && strcmp(s->driver.name, "lavapipe") == 0) {
+        log_error(
+            "the jail around this server refuses executable memory (mprotect with PROT_EXEC), "
+            "without which lavapipe cannot run, and no other driver was found (%s); give the "
+            "VM a GPU's render node, or a jail that allows more (" DIST_POLICY ")",
+            s->driver.why);
+        return false;
+    }
+    if (s->options.worker_path) {
+        found = library_of_option(s->options.worker_path, s->library, sizeof(s->library));
+        (void)snprintf(looked, sizeof(looked), "%.2000s", s->library);
+    } else {
+        found = find_worker(LIBRARY, R_OK, s->library, sizeof(s->library), looked, sizeof(looked));
+    }
+    if (!found) {
+        log_error("the jail around this server forbids to start programs, and shows no " LIBRARY
+                  " to load instead; looked for %s; install it where the jail shows it (crosvm's: "
+                  "below /usr/lib, /usr/lib64, /lib or /lib64)",
+                  looked);
+    }
+    return found;
+}
+
+static void say_whose_jail(void)
+{
+    char theirs[256];
+
+    outer_jail_describe(theirs, sizeof(theirs));
+    log_info("sandbox: the jail that was here first forbids one of ours. Its layers, around this "
+             "server and all workers alike: %s. Ours: a process per context that holds nothing of "
+             "another's. For a filter around each worker, %s",
+             theirs, DIST_POLICY);
+}
+
 /* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
  * contexts are refused, and the reason is in the log. */
 static bool prepare_workers(struct server *s)
 {
     const char *read[DRIVER_MAX_PATHS + 1];
-    const struct sandbox_config sandbox = {
-        .level = s->options.level,
-        .allow_missing = s->options.allow_missing,
-        .devices = s->driver.devices,
-        .read = read,
+    struct spawner_config config = {
+        .sandbox = {
+            .level = s->options.level,
+            .allow_missing = s->options.allow_missing,
+            .devices = s->driver.devices,
+            .read = read,
+        },
+        .driver = &s->driver,
+        .limits = &s->options.limits,
+        .log_level = s->options.log_level_name,
+        .validate = s->options.validate,
+        .cgroup = s->options.cgroup,
+        .environment = environ,
+        .loop = s->loop,
     };
     struct sandbox_failure failure = { 0 };
     char path[4096];
     uint32_t missing = 0;
-    const char *worker = s->options.worker_path;
     size_t n = 0;
     int r;
 
-    if (!worker) {
-        worker = find_worker(path, sizeof(path));
-    }
     while (s->driver.read[n]) {
         read[n] = s->driver.read[n];
         n++;
@@ -271,17 +336,26 @@ static bool prepare_workers(struct server *s)
     }
     read[n] = NULL;
     log_debug("policy of \"%s\": %s", s->driver.name, s->driver.why);
-    r = spawner_init(&s->spawner, &sandbox, &s->driver, &s->options.limits, worker,
-                     s->options.log_level_name, s->options.validate, s->options.cgroup, environ,
-                     &missing, &failure);
+    if (s->outer.no_exec) {
+        if (!find_forked_worker(s)) {
+            return false;
+        }
+        config.library = s->library;
+        say_whose_jail();
+    } else if (s->options.worker_path) {
+        config.worker_path = s->options.worker_path;
+    } else {
+        (void)find_worker("cordon-worker", X_OK, path, sizeof(path), NULL, 0);
+        config.worker_path = path;
+    }
+    r = spawner_init(&s->spawner, &config, &missing, &failure);
     if (r < 0) {
         log_failure(&failure);
     }
-    if (outer_jail_refused() >= 0) {
-        log_error("a system call filter that was in force at our start refuses call %d; workers "
-                  "cannot be confined inside it: start the server outside that jail (crosvm: with "
-                  "a policy that allows it), it brings its own",
-                  outer_jail_refused());
+    if (r < 0 && s->outer.no_seccomp) {
+        log_error("a system call filter that was in force at our start refuses seccomp; workers "
+                  "cannot be confined inside it: start the server outside that jail, it brings its "
+                  "own, or let the jail allow more (" DIST_POLICY ")");
     }
     say_what_is_loose(s, missing);
     seal_server(s);
@@ -321,7 +395,7 @@ static int serve(struct server *s)
     connection_fini(&s->connection);
     contexts_fini(&s->contexts);
     say_what_was_learned(s);
-    stats_log(&s->contexts, sandbox_level_name(s->options.level));
+    stats_log(&s->contexts, level_name(s));
     write_stats(s);
     spawner_fini(&s->spawner);
     s->loop = loop_destroy(s->loop);
@@ -349,14 +423,18 @@ static int serve(struct server *s)
  * A worker is cloned into its namespaces, execs, loads its driver, seals itself and says READY; it
  * is looked at from outside, and only then gets a guest's socket. When one dies, a ghost in the
  * server answers on that socket in its place, so that the VMM never waits in vain.
+ *
+ * Inside somebody else's jail that forbids exec (crosvm's), a worker is forked and loads the same
+ * code as a shared object; the layers are then that jail's: spawn.h.
  */
 int main(int argc, char **argv)
 {
-    static struct server s;
+    static struct server s = { .spawner = SPAWNER_NONE };
     char why[256];
     int r;
 
     log_set_program("cordon-render-server");
+    argv = options_with(getenv("CORDON_OPTIONS"), &argc, argv);
     r = options_parse(argc, argv, &s.options, why, sizeof(why));
     if (r < 0) {
         fprintf(stderr, "cordon-render-server: %s\n", why);
@@ -382,8 +460,14 @@ int main(int argc, char **argv)
                 VALIDATION_MANIFEST, strerror(errno));
         return EXIT_USAGE;
     }
+    /* In every line, so that nobody reads one without knowing. */
+    if (s.options.level == SANDBOX_LEVEL_OFF) {
+        log_set_program("cordon-render-server [SANDBOX OFF]");
+    } else if (s.options.learn) {
+        log_set_program("cordon-render-server [LEARNING]");
+    }
     reset_signals();
-    (void)outer_jail_expect();
+    outer_jail_expect(&s.outer);
     shed_descriptors(s.options.socket_fd);
     fill_standard_descriptors();
     raise_descriptor_limit();
@@ -395,5 +479,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     (void)fcntl(s.options.socket_fd, F_SETFD, FD_CLOEXEC);
+    if (!connection_vmm_is_served(s.options.socket_fd)) {
+        connection_refuse_all(s.options.socket_fd);
+        return EXIT_SUCCESS;
+    }
     return serve(&s);
 }

@@ -36,6 +36,9 @@ const char options_help[] =
     "  --log-level LEVEL            error, warn, info (at start) or debug\n"
     "  --help, --version\n"
     "\n"
+    "Options in the environment variable CORDON_OPTIONS, separated by spaces, come before these: for\n"
+    "a VMM that passes none (crosvm).\n"
+    "\n"
     "Accepted for virgl_render_server's sake, without effect, since workers are always filtered:\n"
     "  --worker-seccomp-bpf FILE, --worker-seccomp-minijail-policy FILE,\n"
     "  --worker-seccomp-minijail-log\n";
@@ -225,6 +228,28 @@ static enum option find(const char *argument, const char **ret_value)
         }
     }
     return OPTION_COUNT;
+}
+
+char **options_with(const char *text, int *argc, char **argv)
+{
+    char *copy = text ? strdup(text) : NULL;
+    char **all = copy ? calloc((size_t)*argc + strlen(copy) / 2 + 2, sizeof(*all)) : NULL;
+    char *save = NULL;
+    int n = 0;
+
+    if (!all) {
+        free(copy);
+        return argv;
+    }
+    all[n++] = argv[0];
+    for (char *one = strtok_r(copy, " \t\n", &save); one; one = strtok_r(NULL, " \t\n", &save)) {
+        all[n++] = one;
+    }
+    for (int i = 1; i < *argc; i++) {
+        all[n++] = argv[i];
+    }
+    *argc = n;
+    return all;
 }
 
 int options_parse(int argc, char *const *argv, struct options *ret, char *why, size_t size)

@@ -41,6 +41,10 @@ struct options {
 MUST_USE int options_parse(int argc, char *const *argv, struct options *ret, char *why,
                            size_t why_size);
 
+/* The arguments with those of `text`, separated by spaces, in front: for a VMM that passes none of
+ * its user's. NULL: as they are. argc and argv as main has them; what is made lives for ever. */
+char **options_with(const char *text, int *argc, char **argv);
+
 extern const char options_help[];
 
 #endif

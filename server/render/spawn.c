@@ -7,9 +7,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
 #include "ipc/log.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
@@ -34,10 +37,6 @@ static int open_program(const char *path, struct spawner *s, struct sandbox_fail
     if (s->worker_fd < 0) {
         (void)snprintf(what, sizeof(what), "open(%.100s)", path);
         return failed(failure, -errno, SANDBOX_EXIT_EXEC, what);
-    }
-    s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (s->null_fd < 0) {
-        return failed(failure, -errno, SANDBOX_EXIT_FDS, "open(/dev/null)");
     }
     return 0;
 }
@@ -164,26 +163,18 @@ static int probe(struct spawner *s, const struct sandbox_config *config, uint32_
     return r;
 }
 
-int spawner_init(struct spawner *s, const struct sandbox_config *config,
-                 const struct driver_choice *driver, const struct limits *limits,
-                 const char *worker_path, const char *log_level, bool validate, const char *cgroup,
-                 char *const *environment, uint32_t *ret_missing,
-                 struct sandbox_failure *ret_failure)
+/* Confined by us. */
+static int prepare_exec(struct spawner *s, const struct spawner_config *config,
+                        uint32_t *ret_missing, struct sandbox_failure *ret_failure)
 {
+    const struct limits *limits = config->limits;
     int r;
 
-    *s = (struct spawner){
-        .driver = driver,
-        .limits = limits,
-        .cgroup = { .fd = -1, .base_fd = -1 },
-        .worker_fd = -1,
-        .null_fd = -1,
-    };
-    r = open_program(worker_path, s, ret_failure);
+    r = open_program(config->worker_path, s, ret_failure);
     if (r < 0) {
         return r;
     }
-    r = jail_plan_init(&s->plan, config, driver->program, ret_failure);
+    r = jail_plan_init(&s->plan, &config->sandbox, config->driver->program, ret_failure);
     if (r < 0) {
         return r;
     }
@@ -193,21 +184,60 @@ int spawner_init(struct spawner *s, const struct sandbox_config *config,
         .data = policy_profile.unlimited_data ? RLIM_INFINITY : limits->heap,
         .file_size = limits->blob,
     };
-    r = set_up_cgroup(s, limits, cgroup, ret_failure);
+    r = set_up_cgroup(s, limits, config->cgroup, ret_failure);
+    return r < 0 ? r : probe(s, &config->sandbox, ret_missing, ret_failure);
+}
+
+/* Of our layers only the one that takes nobody's leave. */
+static int prepare_fork(struct spawner *s, const struct spawner_config *config,
+                        struct sandbox_failure *ret_failure)
+{
+    const char *limit = limits_need_cgroup(config->limits, 0);
+    char what[sizeof(ret_failure->what)];
+    int r;
+
+    if (limit || config->cgroup[0] == '/') {
+        (void)snprintf(what, sizeof(what), "%s%s: no cgroup can be made inside this jail",
+                       limit ? "--limit " : "--cgroup", limit ? limit : "");
+        return failed(ret_failure, -ENOTSUP, SANDBOX_EXIT_CGROUP, what);
+    }
+    r = forked_init(&s->forked, config->loop);
+    if (r < 0) {
+        return failed(ret_failure, r, SANDBOX_EXIT_EXEC, "signalfd(SIGCHLD)");
+    }
+    s->forks = true;
+    s->library = config->library;
+    s->plan = (struct jail_plan){ .layers = SANDBOX_FDS, .uid = geteuid(), .gid = getegid() };
+    return 0;
+}
+
+int spawner_init(struct spawner *s, const struct spawner_config *config, uint32_t *ret_missing,
+                 struct sandbox_failure *ret_failure)
+{
+    int r;
+
+    *s = (struct spawner)SPAWNER_NONE;
+    s->driver = config->driver;
+    s->limits = config->limits;
+    r = config->worker_path ? prepare_exec(s, config, ret_missing, ret_failure)
+                            : prepare_fork(s, config, ret_failure);
     if (r < 0) {
         return r;
     }
-    r = probe(s, config, ret_missing, ret_failure);
-    if (r < 0) {
-        return r;
+    s->null_fd = descriptors_open_null();
+    if (s->null_fd < 0) {
+        return failed(ret_failure, s->null_fd, SANDBOX_EXIT_FDS, "open(/dev/null)");
     }
-    jail_environment(&s->plan, environment, s->env);
-    tell_worker(s, log_level, limits, validate);
+    jail_environment(&s->plan, config->environment, s->env);
+    tell_worker(s, config->log_level, config->limits, config->validate);
     return 0;
 }
 
 void spawner_fini(struct spawner *s)
 {
+    if (s->forks) {
+        forked_fini(&s->forked);
+    }
     if (s->cgroup.fd >= 0) {
         cgroup_fini(&s->cgroup);
     }
@@ -267,6 +297,51 @@ static int make_log_pipe(int *ret_read, int *ret_write)
     return 0;
 }
 
+static int start_exec(struct spawner *s, const int *fds, char *const *argv, struct spawned *ret,
+                      struct sandbox_failure *ret_failure)
+{
+    struct jail_child child;
+    int r;
+
+    s->plan.exec_fd = s->worker_fd;
+    s->plan.n_fds = WORKER_FD_COUNT;
+    memcpy(s->plan.fds, fds, WORKER_FD_COUNT * sizeof(*fds));
+    r = make_cgroup(s, ++s->n_started, ret_failure);
+    if (r < 0) {
+        return r;
+    }
+    r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
+    if (r < 0) {
+        close_fd(&s->plan.cgroup_fd);
+        spawn_remove_cgroup(s, s->n_started);
+        return r;
+    }
+    ret->cgroup_fd = take_fd(&s->plan.cgroup_fd);
+    ret->number = s->n_started;
+    ret->pid = child.pid;
+    ret->death_fd = child.pidfd;
+    ret->status_fd = child.status_fd;
+    return 0;
+}
+
+static int start_fork(struct spawner *s, const int *fds, char *const *argv, struct spawned *ret,
+                      struct sandbox_failure *ret_failure)
+{
+    const struct forked_start start = {
+        .library = s->library,
+        .fds = fds,
+        .n_fds = WORKER_FD_COUNT,
+        .argv = argv,
+        .env = s->env,
+    };
+    int r;
+
+    ret->cgroup_fd = -1;
+    r = forked_start(&s->forked, &start, &ret->pid, &ret->death_fd, &ret->status_fd);
+
+    return r < 0 ? failed(ret_failure, r, SANDBOX_EXIT_EXEC, "fork") : 0;
+}
+
 int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure *ret_failure)
 {
     AUTO_CLOSE int control_ours = -1;
@@ -275,12 +350,11 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     AUTO_CLOSE int log_theirs = -1;
     AUTO_CLOSE int record_fd = -1;
     const struct worker_record *record = NULL;
-    struct jail_child child;
     char *const argv[] = { (char *)"cordon-worker", NULL };
-    int pair[2];
+    int fds[WORKER_FD_COUNT], pair[2];
     int r;
 
-    if (s->worker_fd < 0 || s->null_fd < 0) {
+    if (s->null_fd < 0) {
         return failed(ret_failure, -ENOENT, SANDBOX_EXIT_EXEC, "the worker's program, see above");
     }
     r = seqpacket_pair(pair);
@@ -289,6 +363,7 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     }
     control_ours = pair[0];
     control_theirs = pair[1];
+    (void)seqpacket_lower_max(control_theirs); /* see contexts_create */
     r = make_log_pipe(&log_ours, &log_theirs);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_FDS, "pipe2");
@@ -297,32 +372,36 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_FDS, "memfd_create");
     }
-    s->plan.exec_fd = s->worker_fd;
-    s->plan.n_fds = WORKER_FD_COUNT;
-    s->plan.fds[WORKER_FD_NULL] = s->null_fd;
-    s->plan.fds[WORKER_FD_LOG_OUT] = log_theirs;
-    s->plan.fds[WORKER_FD_LOG] = log_theirs;
-    s->plan.fds[WORKER_FD_CONTROL] = control_theirs;
-    s->plan.fds[WORKER_FD_RECORD] = record_fd;
-    r = make_cgroup(s, ++s->n_started, ret_failure);
+    fds[WORKER_FD_NULL] = s->null_fd;
+    fds[WORKER_FD_LOG_OUT] = log_theirs;
+    fds[WORKER_FD_LOG] = log_theirs;
+    fds[WORKER_FD_CONTROL] = control_theirs;
+    fds[WORKER_FD_RECORD] = record_fd;
+    r = s->forks ? start_fork(s, fds, argv, ret, ret_failure)
+                 : start_exec(s, fds, argv, ret, ret_failure);
     if (r < 0) {
         spawn_unmap_record(record);
         return r;
     }
-    r = jail_spawn(&s->plan, argv, s->env, &child, ret_failure);
-    if (r < 0) {
-        close_fd(&s->plan.cgroup_fd);
-        spawn_remove_cgroup(s, s->n_started);
-        spawn_unmap_record(record);
-        return r;
-    }
-    *ret = (struct spawned){
-        .child = child,
-        .control_fd = take_fd(&control_ours),
-        .log_fd = take_fd(&log_ours),
-        .record = record,
-        .cgroup_fd = take_fd(&s->plan.cgroup_fd),
-        .number = s->n_started,
-    };
+    ret->control_fd = take_fd(&control_ours);
+    ret->log_fd = take_fd(&log_ours);
+    ret->record = record;
     return 0;
+}
+
+void spawn_kill(const struct spawner *s, pid_t pid, int death_fd)
+{
+    if (s->forks ||
+        (syscall(SYS_pidfd_send_signal, death_fd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS)) {
+        (void)kill(pid, SIGKILL);
+    }
+}
+
+void spawn_reap(struct spawner *s, pid_t pid, int death_fd, siginfo_t *ret)
+{
+    if (s->forks) {
+        forked_reap(&s->forked, pid, ret);
+    } else {
+        (void)waitid(P_PIDFD, (id_t)death_fd, ret, WEXITED);
+    }
 }

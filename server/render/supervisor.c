@@ -2,14 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "ipc/cleanup.h"
 #include "ipc/fdset.h"
@@ -104,20 +101,12 @@ uint64_t supervisor_memory(const struct supervisor *s)
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
-static void kill_process(const struct worker *w)
-{
-    /* Not reaped yet, so the number is still its own where a jail leaves us no better way. */
-    if (syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0) < 0 && errno == ENOSYS) {
-        (void)kill(w->pid, SIGKILL);
-    }
-}
-
 static void send_kill(struct worker *w)
 {
     w->killed = true;
     w->state = WORKER_ENDING;
     loop_timer_disarm(w->deadline);
-    kill_process(w);
+    spawn_kill(w->supervisor->spawner, w->pid, w->death_fd);
 }
 
 void worker_kill(struct worker *w, const char *fmt, ...)
@@ -163,7 +152,7 @@ static void worker_free(struct worker *w)
 {
     list_remove(&w->link);
     w->supervisor->n_workers--;
-    loop_source_remove(w->pidfd_source);
+    loop_source_remove(w->death_source);
     loop_source_remove(w->status_source);
     loop_source_remove(w->control_source);
     loop_source_remove(w->log_source);
@@ -177,7 +166,7 @@ static void worker_free(struct worker *w)
     close_fd(&w->control_fd);
     close_fd(&w->status_fd);
     close_fd(&w->log_fd);
-    close_fd(&w->pidfd);
+    close_fd(&w->death_fd);
     if (w->cgroup_fd >= 0) {
         close_fd(&w->cgroup_fd);
         spawn_remove_cgroup(w->supervisor->spawner, w->cgroup_number);
@@ -231,7 +220,7 @@ static void bury(struct worker *w)
     siginfo_t info = { 0 };
     struct obituary o;
 
-    (void)waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
+    spawn_reap(s->spawner, w->pid, w->death_fd, &info);
     if (w->status_source) {
         on_status(w, w->status_fd, 0);
     }
@@ -265,7 +254,7 @@ static void bury(struct worker *w)
     worker_free(w);
 }
 
-static void on_pidfd(void *arg, int fd, uint32_t events)
+static void on_death(void *arg, int fd, uint32_t events)
 {
     (void)fd;
     (void)events;
@@ -505,7 +494,7 @@ static void drain_control(struct worker *w)
             r = handle_control(w, &m, size, &fds);
         }
         if (r == -ECONNRESET) {
-            /* It ends; the pidfd tells how. If it only closed its end, it ends all the same. */
+            /* It ends; death_fd tells when. If it only closed its end, it ends all the same. */
             w->control_source = loop_source_remove(w->control_source);
             if (w->state != WORKER_ENDING) {
                 w->state = WORKER_ENDING;
@@ -559,7 +548,7 @@ static int watch(struct worker *w)
     if (r < 0) {
         return r;
     }
-    r = loop_add_io(loop, w->pidfd, EPOLLIN, on_pidfd, w, &w->pidfd_source);
+    r = loop_add_io(loop, w->death_fd, EPOLLIN, on_death, w, &w->death_source);
     if (r < 0) {
         return r;
     }
@@ -578,7 +567,7 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
 {
     struct sandbox_failure failure = { 0 };
     struct worker *w = calloc(1, sizeof(*w));
-    struct spawned p;
+    struct spawned p = { 0 };
     int r;
 
     if (!w) {
@@ -595,9 +584,9 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         .supervisor = s,
         .state = WORKER_STARTING,
         .number = ++s->next_number,
-        .pid = p.child.pid,
-        .pidfd = p.child.pidfd,
-        .status_fd = p.child.status_fd,
+        .pid = p.pid,
+        .death_fd = p.death_fd,
+        .status_fd = p.status_fd,
         .mem_fd = -1,
         .cgroup_fd = p.cgroup_fd,
         .cgroup_number = p.number,
@@ -616,8 +605,8 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         siginfo_t info;
 
         log_error("cannot watch worker %u: %s", w->number, strerror(-r));
-        kill_process(w);
-        (void)waitid(P_PIDFD, (id_t)w->pidfd, &info, WEXITED);
+        spawn_kill(s->spawner, w->pid, w->death_fd);
+        spawn_reap(s->spawner, w->pid, w->death_fd, &info);
         worker_free(w);
         return r;
     }

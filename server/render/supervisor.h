@@ -38,7 +38,7 @@ struct worker {
     enum worker_state state;
     uint32_t number; /* of this server, for logs; rising from 1 */
     pid_t pid;
-    int pidfd;
+    int death_fd;  /* spawn.h */
     int status_fd; /* until the worker's program runs: policy/jail.h */
     int control_fd;
     int log_fd;
@@ -54,7 +54,7 @@ struct worker {
     char name[32];
     struct estate estate;
     struct log_relay relay;
-    struct loop_source *pidfd_source, *status_source, *control_source, *log_source, *notify_source;
+    struct loop_source *death_source, *status_source, *control_source, *log_source, *notify_source;
     struct loop_source *deadline; /* STARTING: to be ready; ENDING: to be gone */
     bool ready;                   /* has been */
     bool asked;                   /* by us, to end */

@@ -3,6 +3,10 @@
  * descriptor updates, submits, memory, creation of instance and device.
  *
  * The result line gains a "bench" object: name to {"median": ..., "p99": ..., "unit": ...}.
+ *
+ * For whoever watches the server meanwhile: --marks says on standard output when a measurement of
+ * so many calls begins and ends, and waits for a line each time; --hold keeps an idle device and
+ * --calls makes calls, for so many seconds from the first line on, and says how many.
  */
 #include "vkapp.h"
 
@@ -12,6 +16,7 @@
 
 #include "flat_frag.h"
 #include "flat_vert.h"
+#include "matmul_comp.h"
 
 #define SIZE 16
 #define PAGE 4096
@@ -28,6 +33,8 @@ struct bench {
     bool quick;
     bool list;
     bool hold;
+    bool marks;
+    int calls_s;
     char *json;
     struct image target;
     VkImage linear;
@@ -101,6 +108,26 @@ static void report_rate(struct bench *b, const char *name, uint64_t *times, uint
     append(b, name, text);
 }
 
+/* Says where it is, and goes on when it is told to. */
+static bool say_and_wait(const char *what)
+{
+    char text[16];
+
+    puts(what);
+    fflush(stdout);
+    return fgets(text, sizeof(text), stdin) != NULL;
+}
+
+static void mark(const struct bench *b, const char *what, const char *name, uint64_t calls)
+{
+    char text[128];
+
+    if (b->marks) {
+        snprintf(text, sizeof(text), "%s %s %llu", what, name, (unsigned long long)calls);
+        (void)say_and_wait(text);
+    }
+}
+
 /* A call that the driver cannot answer by itself: the layout of a linear image. */
 static void round_trip(struct bench *b)
 {
@@ -134,6 +161,7 @@ static void bench_round_trips(struct bench *b)
             continue;
         }
         times = must_alloc(n, sizeof(*times));
+        mark(b, "begin", rows[i].name, n + 10);
         for (uint32_t k = 0; k < n + 10; k++) {
             uint64_t start;
 
@@ -144,6 +172,7 @@ static void bench_round_trips(struct bench *b)
             round_trip(b);
             times[k < 10 ? 0 : k - 10] = now_ns() - start;
         }
+        mark(b, "end", rows[i].name, n + 10);
         report_times(b, rows[i].name, times, n);
         free(times);
     }
@@ -275,9 +304,11 @@ static void bench_recording(struct bench *b)
             (rows[i].record == record_barriers && !b->app.features13.synchronization2)) {
             continue;
         }
+        mark(b, "begin", rows[i].name, (uint64_t)n * COUNT);
         for (uint32_t k = 0; k < n; k++) {
             record_once(b, rows[i].record, rows[i].in_pass, COUNT, &recorded[k], &processed[k]);
         }
+        mark(b, "end", rows[i].name, (uint64_t)n * COUNT);
         snprintf(name, sizeof(name), "%s_recorded", rows[i].name);
         report_rate(b, name, recorded, n, COUNT, rows[i].name);
         snprintf(name, sizeof(name), "%s_processed", rows[i].name);
@@ -305,6 +336,113 @@ static void bench_updates(struct bench *b)
         times[k] = now_ns() - start;
     }
     report_rate(b, "update_descriptor_sets", times, n, COUNT, "update");
+}
+
+/* One call for `items` descriptors, and until the renderer has them; per item. */
+static void bench_update_arrays(struct bench *b)
+{
+    static const struct {
+        const char *name;
+        uint32_t items, n;
+    } rows[] = { { "update_of_10000_per_item", 10000, 100 },
+                 { "update_of_100_per_item", 100, 1000 } };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const uint32_t n = samples(b, rows[i].n), items = rows[i].items;
+        VkDescriptorBufferInfo buffer = { b->small.buffer, 0, VK_WHOLE_SIZE };
+        VkWriteDescriptorSet *writes;
+        uint64_t *times;
+
+        if (!wanted(b, rows[i].name)) {
+            continue;
+        }
+        writes = must_alloc(items, sizeof(*writes));
+        times = must_alloc(n, sizeof(*times));
+        for (uint32_t k = 0; k < items; k++) {
+            writes[k] = (VkWriteDescriptorSet){
+                .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                .dstSet = b->sets[k & 1],
+                .descriptorCount = 1,
+                .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
+                .pBufferInfo = &buffer,
+            };
+        }
+        for (uint32_t k = 0; k < n; k++) {
+            uint64_t start = now_ns();
+
+            vkUpdateDescriptorSets(b->app.device, items, writes, 0, NULL);
+            round_trip(b);
+            times[k] = (now_ns() - start) / items;
+        }
+        report_times(b, rows[i].name, times, n);
+        free(writes);
+        free(times);
+    }
+}
+
+/* What a token costs an inference engine: layers of matrix products that need one another, recorded,
+ * submitted and waited for. */
+static void bench_matmul(struct bench *b)
+{
+    enum { LAYERS = 32, ROWS = 128 };
+    struct app *app = &b->app;
+    const uint32_t n = samples(b, 100), size = ROWS;
+    VkDescriptorSetLayoutBinding bindings[3];
+    struct buffer matrices[3];
+    VkDescriptorSetLayout set_layout;
+    VkDescriptorPool pool;
+    VkDescriptorSet sets[2];
+    VkPipelineLayout layout;
+    VkPipeline pipeline;
+    uint64_t *times;
+
+    if (!wanted(b, "matmul_token")) {
+        return;
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        bindings[i] = (VkDescriptorSetLayoutBinding){ i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
+                                                      VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+        matrices[i] = buffer_create(app, ROWS * ROWS * sizeof(float),
+                                    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, HOST_MEMORY);
+    }
+    set_layout = set_layout_create(app, bindings, 3);
+    layout = pipeline_layout_create(app, &set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT, sizeof(size));
+    pipeline = compute_pipeline_create(app, SPIRV(matmul_comp), layout, NULL);
+    pool = descriptor_pool_create(app, 2, 6, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        sets[i] = descriptor_set_allocate(app, pool, set_layout);
+        descriptor_write_buffer(app, sets[i], 0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, &matrices[i]);
+        descriptor_write_buffer(app, sets[i], 1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, &matrices[2]);
+        descriptor_write_buffer(app, sets[i], 2, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                &matrices[1 - i]);
+    }
+    times = must_alloc(n, sizeof(*times));
+    for (uint32_t k = 0; k < n; k++) {
+        uint64_t start = now_ns();
+        VkCommandBuffer commands = commands_begin(app);
+
+        vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+        vkCmdPushConstants(commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(size), &size);
+        for (uint32_t i = 0; i < LAYERS; i++) {
+            vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1,
+                                    &sets[i & 1], 0, NULL);
+            vkCmdDispatch(commands, ROWS / 32, ROWS / 32, 1);
+            barrier_memory(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                           VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                           VK_ACCESS_SHADER_READ_BIT);
+        }
+        commands_run(app, commands);
+        times[k] = now_ns() - start;
+    }
+    report_times(b, "matmul_token", times, n);
+    free(times);
+    vkDestroyPipeline(app->device, pipeline, NULL);
+    vkDestroyPipelineLayout(app->device, layout, NULL);
+    vkDestroyDescriptorPool(app->device, pool, NULL);
+    vkDestroyDescriptorSetLayout(app->device, set_layout, NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        buffer_destroy(app, &matrices[i]);
+    }
 }
 
 static void bench_submits(struct bench *b)
@@ -491,17 +629,26 @@ static void destroy(struct bench *b)
     buffer_destroy(app, &b->small);
 }
 
-/* A context that has a device and does nothing, to be looked at from outside. */
+/* A context that has a device and does nothing, or calls and nothing else; watched from outside. */
 static void hold(struct bench *b)
 {
-    char text[16];
+    uint64_t end, calls = 0;
 
     app_create_instance(&b->app);
     app_create_device(&b->app, NULL, 0);
-    puts("holding");
-    fflush(stdout);
-    while (fgets(text, sizeof(text), stdin)) {
+    create_linear(b);
+    round_trip(b);
+    if (say_and_wait("holding") && b->calls_s > 0) {
+        end = now_ns() + (uint64_t)b->calls_s * 1000000000u;
+        do {
+            for (int i = 0; i < 16; i++) {
+                round_trip(b);
+            }
+            calls += 16;
+        } while (now_ns() < end);
+        printf("calls %llu\n", (unsigned long long)calls);
     }
+    vkDestroyImage(b->app.device, b->linear, NULL);
 }
 
 int main(int argc, char **argv)
@@ -512,12 +659,14 @@ int main(int argc, char **argv)
         { "--list", OPTION_FLAG, &b.list, "names of the measurements, on stderr" },
         { "--quick", OPTION_FLAG, &b.quick, "few samples" },
         { "--hold", OPTION_FLAG, &b.hold, "only keep a device until standard input ends" },
+        { "--calls", OPTION_INT, &b.calls_s, "only make calls, for so many seconds" },
+        { "--marks", OPTION_FLAG, &b.marks, "say when each measurement begins and ends" },
         { NULL },
     };
     char *json;
 
     app_parse(&b.app, "bench_calls", argc, argv, options);
-    if (b.hold) {
+    if (b.hold || b.calls_s > 0) {
         hold(&b);
         return app_close(&b.app);
     }
@@ -528,8 +677,10 @@ int main(int argc, char **argv)
     bench_round_trips(&b);
     bench_recording(&b);
     bench_updates(&b);
+    bench_update_arrays(&b);
     bench_submits(&b);
     bench_memory(&b);
+    bench_matmul(&b);
     destroy(&b);
     if (b.only && !b.json && !b.list) {
         fatal("no measurement is called %s", b.only);

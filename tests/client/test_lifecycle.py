@@ -251,6 +251,48 @@ def case_worker_sigsegv(options):
     worker_killed(options, signal.SIGSEGV, make_fault)
 
 
+def case_worker_sigkill_rings(options):
+    """A worker that is killed while many threads of its client wait, each on a ring of its own."""
+    program = str(pathlib.Path(options.scene).with_name("cl_threads"))
+    with harness.Server(options.server) as server:
+        before = baseline(options, server)
+        for _ in range(2):
+            client = subprocess.Popen([program, "--threads", "8", "--rounds", "100000"],
+                                      env=server.environment(), stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
+            try:
+                def rings():
+                    pids = [pid for pid in server.workers() if ring_threads(pid) >= 4]
+                    return pids and pids[0]
+
+                target = wait_until("four rings of one client", rings, 60)
+                send_sigkill(target)
+                killed = time.monotonic()
+                wait_until("its client ends", lambda: client.poll() is not None, 60)
+                took = time.monotonic() - killed
+                print(f"a client with 8 threads ended {took:.1f} s after its worker", flush=True)
+                # Its threads look in turn, each when it has slept often enough.
+                if took > 2 * DEATH_S:
+                    raise Failure(f"the client noticed only after {took:.1f} s")
+                if client.returncode == 0:
+                    raise Failure("the client believes that all went well")
+            finally:
+                if client.poll() is None:
+                    client.kill()
+                client.wait()
+        check_same(server, before, "after the deaths")
+        render_once(options, server)
+
+
+def ring_threads(pid):
+    """Threads of a worker that serve rings."""
+    try:
+        names = [(task / "comm").read_text() for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return 0
+    return sum("ring" in name for name in names)
+
+
 def case_server_killed(options):
     """SIGKILL to the front end takes the render server and every worker with it."""
     with harness.Server(options.server) as server, Clients() as clients:

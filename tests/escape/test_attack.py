@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real worker, with its driver loaded and a context served, that runs an attacker's code.
 
-usage: test_attack.py CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER
+usage: test_attack.py CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER [NAME...]
 
 The worker is cordon-worker's own code, linked once more so that it loads a library of the test
 before it seals itself; the one that is installed cannot. Each attempt comes in a context of its
@@ -147,7 +147,8 @@ def start(folder, program, worker, uid):
         env, os.path.join(folder, f"log-{uid}"))
 
 
-def run(folder, program, worker, uid):
+def run(folder, program, worker, uid, names):
+    rows = [row for row in ROWS if not names or row[0] in names]
     server = start(folder, program, worker, uid)
     try:
         bystander = server.create_context(1, "bystander")
@@ -155,7 +156,7 @@ def run(folder, program, worker, uid):
         memory[:6] = b"secret"
         check(bystander.sync(), "the bystander's worker does not answer")
         targets = {OTHER: pid_of(server, 1), VMM: os.getpid()}
-        for number, (name, whom, outcome) in enumerate(ROWS, 2):
+        for number, (name, whom, outcome) in enumerate(rows, 2):
             order = f"{name} {targets[whom]}"
             context = server.create_context(number, order)
             line = judge(server, number, order, outcome)
@@ -178,7 +179,7 @@ def has_no_hook(worker):
 
 
 def main():
-    program, worker, library, real_worker = sys.argv[1:]
+    program, worker, library, real_worker, *names = sys.argv[1:]
     has_no_hook(real_worker)
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -192,7 +193,7 @@ def main():
         secret.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         try:
             for uid in [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]:
-                run(folder, program, worker, uid)
+                run(folder, program, worker, uid, names)
         except Failure as error:
             print(f"FAIL {error}")
             return 1

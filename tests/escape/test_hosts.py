@@ -19,7 +19,7 @@ import renderserver  # noqa: E402
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUR_POLICY = ROOT / "dist/crosvm/gpu_render_server.policy"
-STOCK_POLICY = ROOT / "tests/policy/crosvm-render-server.txt"
+STOCK_POLICY = ROOT / "tests/policy/crosvm-render-server.policy"
 # name: (commands before the server, options, words that the log must hold, does it serve?)
 HOSTS = {
     "as-it-is": ("", [], ["served by worker"], True),
@@ -36,6 +36,11 @@ HOSTS = {
         "echo 0 >/proc/sys/user/max_mnt_namespaces", [],
         ["FAILED layer=mounts", "--sandbox-allow-missing=mounts"], False),
     "no-proc": ("umount -l /proc", [], ["FAILED layer=userns"], False),
+    # The root of that namespace is nobody to whom a group was given, whatever this host mounts.
+    "no-cgroup": ("", [], ["no cgroup for workers, rlimits and their own accounts bound them: ",
+                           "served by worker"], True),
+    "no-cgroup-but-asked-for": ("", ["--limit", "ram=4G"],
+                                ["FAILED layer=-", "--limit ram: "], False),
     "minimal": ("echo 0 >/proc/sys/user/max_user_namespaces", ["--sandbox=minimal"],
                 ["sandbox: minimal", "served by worker"], True),
     "off": ("", ["--sandbox=off"], ["sandbox: OFF", "served by worker"], True),
@@ -46,8 +51,9 @@ HOSTS = {
                             ["this host lacks landlock", "served by worker"], True),
     "no-listener": ("@allow seccomp: return 38", [], ["FAILED layer=seccomp"], False),
     "jail-that-knows-us": ("@trap " + str(OUR_POLICY), [], ["served by worker"], True),
-    "jail-of-crosvm": ("@trap " + str(STOCK_POLICY), [],
-                       ["refuses call", "start the server outside that jail"], False),
+    # Programs may be started in it, so that workers are to be confined; tests/jail has the real one.
+    "jail-that-allows-exec": ("@trap " + str(STOCK_POLICY), [],
+                              ["refuses seccomp", "start the server outside that jail"], False),
     "chroot": ("@chroot", [], ["FAILED layer=userns", "chroot"], False),
 }
 
@@ -73,9 +79,9 @@ def filter_file(folder, kind, what):
         path.write_text(what + "\n")
     elif what == str(STOCK_POLICY):
         # Without what it takes to start a program; crosvm's filter comes after that.
-        started = ["execve", "prlimit64", "arch_prctl", "set_tid_address", "pread64"]
-        allowed = [line[2:].strip() for line in STOCK_POLICY.read_text().splitlines()
-                   if line.startswith("+ ")]
+        started = ["execve", "execveat", "prlimit64", "arch_prctl", "set_tid_address", "pread64"]
+        allowed = [line.partition(":")[0] for line in STOCK_POLICY.read_text().splitlines()
+                   if line[0] not in "#@"]
         path.write_text("".join(f"{name}: 1\n" for name in started + allowed))
     else:
         path.write_text(pathlib.Path(what).read_text())
@@ -124,6 +130,11 @@ def check_host(name, row, programs, folder):
         except (RuntimeError, TimeoutError, OSError):
             served = False
         text = server.read_log()
+        # Who reads any one line must know.
+        if "--sandbox=off" in row[1] and not all(
+                line.startswith("cordon-render-server [SANDBOX OFF]: ")
+                for line in text.splitlines()):
+            raise Failure(f"{name}: a line does not begin with [SANDBOX OFF]:\n{text}")
         for word in words:
             if word not in text:
                 raise Failure(f"{name}: `{word}` is not in the log:\n{text}")

@@ -97,34 +97,63 @@ static VkResult VKAPI_PTR fake_enumerate_version(uint32_t *version)
     return VK_SUCCESS;
 }
 
+static const struct fakevk_host usual_host = {
+    .n_physical = 1,
+    .n_groups = 1,
+    .type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU,
+    .n_types = 2,
+    .types = { VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                                        VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
+                                                        VK_MEMORY_PROPERTY_HOST_CACHED_BIT },
+    .external = ~0u,
+};
+
+struct fakevk_host fakevk_host = usual_host;
+
+void fakevk_host_reset(void)
+{
+    fakevk_host = usual_host;
+}
+
+static VkPhysicalDevice physical(uint32_t i)
+{
+    return (VkPhysicalDevice)(uintptr_t)(0x800 + 16 * i);
+}
+
 static VkResult VKAPI_PTR fake_enumerate_physical(VkInstance instance, uint32_t *count,
                                                   VkPhysicalDevice *out)
 {
+    const uint32_t all = fakevk_host.n_physical, n = out ? MIN(*count, all) : 0;
+
     (void)instance;
-    if (out && *count > 0) {
-        out[0] = (VkPhysicalDevice)(uintptr_t)0x800;
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = physical(i);
     }
-    *count = out ? MIN(*count, 1) : 1;
-    return VK_SUCCESS;
+    *count = out ? n : all;
+    return out && n < all ? VK_INCOMPLETE : VK_SUCCESS;
 }
 
 static VkResult VKAPI_PTR fake_enumerate_groups(VkInstance instance, uint32_t *count,
                                                 VkPhysicalDeviceGroupProperties *out)
 {
+    const uint32_t all = fakevk_host.n_groups, n = out ? MIN(*count, all) : 0;
+
     (void)instance;
-    if (out && *count > 0) {
-        out[0].physicalDeviceCount = 1;
-        out[0].physicalDevices[0] = (VkPhysicalDevice)(uintptr_t)0x800;
+    for (uint32_t g = 0; g < n; g++) {
+        out[g].physicalDeviceCount = 0;
+        for (uint32_t i = g; i < fakevk_host.n_physical; i += all) {
+            out[g].physicalDevices[out[g].physicalDeviceCount++] = physical(i);
+        }
     }
-    *count = out ? MIN(*count, 1) : 1;
-    return VK_SUCCESS;
+    *count = out ? n : all;
+    return out && n < all ? VK_INCOMPLETE : VK_SUCCESS;
 }
 
 static void VKAPI_PTR fake_properties(VkPhysicalDevice physical, VkPhysicalDeviceProperties *out)
 {
     (void)physical;
     out->apiVersion = FAKE_API;
-    out->deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    out->deviceType = fakevk_host.type;
     strcpy(out->deviceName, "fake");
     out->limits.minMemoryMapAlignment = 64;
     out->limits.nonCoherentAtomSize = 64;
@@ -165,11 +194,10 @@ static void VKAPI_PTR fake_families2(VkPhysicalDevice physical, uint32_t *count,
 static void VKAPI_PTR fake_memory(VkPhysicalDevice physical, VkPhysicalDeviceMemoryProperties *out)
 {
     (void)physical;
-    out->memoryTypeCount = 2;
-    out->memoryTypes[0].propertyFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-    out->memoryTypes[1].propertyFlags = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                                        VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
-                                        VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    out->memoryTypeCount = fakevk_host.n_types;
+    for (uint32_t i = 0; i < fakevk_host.n_types; i++) {
+        out->memoryTypes[i].propertyFlags = fakevk_host.types[i];
+    }
     out->memoryHeapCount = 1;
     out->memoryHeaps[0].size = 1ull << 30;
     out->memoryHeaps[0].flags = VK_MEMORY_HEAP_DEVICE_LOCAL_BIT;
@@ -213,6 +241,10 @@ static void VKAPI_PTR fake_external_buffer(VkPhysicalDevice physical,
                                            VkExternalBufferProperties *out)
 {
     (void)physical;
+    if (!(info->handleType & fakevk_host.external)) {
+        out->externalMemoryProperties = (VkExternalMemoryProperties){ 0 };
+        return;
+    }
     out->externalMemoryProperties = (VkExternalMemoryProperties){
         .externalMemoryFeatures =
             VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT,
@@ -294,7 +326,7 @@ static VkResult VKAPI_PTR fake_pointer_properties(VkDevice device,
     (void)device;
     (void)type;
     (void)pointer;
-    out->memoryTypeBits = 3;
+    out->memoryTypeBits = (1u << fakevk_host.n_types) - 1;
     return VK_SUCCESS;
 }
 

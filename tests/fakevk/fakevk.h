@@ -10,6 +10,19 @@
 
 #include "worker/vulkan.h"
 
+/* What the host looks like; a test changes it before it asks. */
+struct fakevk_host {
+    uint32_t n_physical, n_groups; /* devices are dealt out to the groups in turn */
+    VkPhysicalDeviceType type;
+    uint32_t n_types;
+    VkMemoryPropertyFlags types[VK_MAX_MEMORY_TYPES];
+    /* Kinds of memory that it exports (OPAQUE_FD, DMA_BUF) or imports (HOST_ALLOCATION). */
+    VkExternalMemoryHandleTypeFlags external;
+};
+extern struct fakevk_host fakevk_host;
+/* The usual one: a GPU, one group, two memory types, everything external. */
+void fakevk_host_reset(void);
+
 PFN_vkVoidFunction VKAPI_PTR fakevk_get_instance_proc_addr(VkInstance instance, const char *name);
 
 /* As vulkan_open leaves it, with this driver. */

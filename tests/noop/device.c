@@ -81,7 +81,7 @@ static struct pages *pages_behind(int fd)
     if (fstat(fd, &theirs) < 0) {
         return NULL;
     }
-    hash_table_foreach(all_pages, entry) {
+    hash_table_foreach (all_pages, entry) {
         struct pages *pages = entry->data;
 
         if (fstat(pages->fd, &ours) == 0 && ours.st_ino == theirs.st_ino &&
@@ -129,7 +129,7 @@ static uint32_t handle_of(struct shim_fd *shim_fd, const struct shim_bo *bo)
     uint32_t found = 0;
 
     mtx_lock(&shim_fd->handle_lock);
-    hash_table_foreach(shim_fd->handles, entry) {
+    hash_table_foreach (shim_fd->handles, entry) {
         if (entry->data == bo) {
             found = (uint32_t)(uintptr_t)entry->key;
         }

@@ -61,22 +61,22 @@ class Case:
     root: str = ""    # the Debian that has the driver, if Debian 12 has not
 
 
+# Where there is ray tracing, cl_modern waits for the size of an acceleration structure.
 def radv(gpu):
-    # Building an acceleration structure on it crashes RADV itself.
     return Case("radv", "radeon", f"AMDGPU_GPU_ID={gpu}", 1, "dma-buf", MOST, "amdgpu")
 
 
-def anv(gpu):
+def anv(gpu, *more):
     return Case("anv-i915", "intel", f"INTEL_STUB_GPU_PLATFORM={gpu}", 2, "dma-buf",
-                [*MOST, "modern"], "intel")
+                [*MOST, *more], "intel")
 
 
 CASES = {
     "radv_null": Case("radv", "radeon", "RADV_FORCE_FAMILY=navi21", 0, "none", ["pipelines"]),
     "radv_navi21": radv("navi21"),
     "radv_renoir": radv("renoir"),
-    "anv_skl": anv("skl"),
-    "anv_tgl": anv("tgl"),
+    "anv_skl": anv("skl", "modern"),
+    "anv_tgl": anv("tgl", "modern"),
     "anv_dg2": anv("dg2"),
     "nvk": Case("nvk", "nouveau", "NOUVEAU_CHIPSET=164", 3, "dma-buf", [*MOST, "modern"],
                 "nouveau", "peer-trixie"),
@@ -106,7 +106,8 @@ def enter_own_dev():
         return subprocess.run(
             ["unshare", *user, "--mount", "--propagation", "private", "sh", "-euc", MAKE_DEV, "sh",
              folder, sys.executable, *sys.argv],
-            env=os.environ | {"CORDON_NOOP_DEV": "made"}, check=False).returncode
+            env=os.environ | {"CORDON_NOOP_DEV": "user" if user else "root"},
+            check=False).returncode
 
 
 def fill(case, folder, seen):
@@ -186,6 +187,9 @@ def compare(name, native, result):
 def check_log(case, log, contexts):
     """The policy, all layers, the backing and the brokered opens were what they should be."""
     wrong = [line for line in log.splitlines() if " warn " in line or " error " in line]
+    if os.environ["CORDON_NOOP_DEV"] == "user":
+        # Root of a namespace for one user can make nobody else of its workers.
+        wrong = [line for line in wrong if "workers are root without capabilities" not in line]
     if f'policy of "{case.policy}"' not in log:
         wrong.append(f"the server did not choose the policy of {case.policy}")
     if not re.search(r"memory of .*" + re.escape(case.backing) + r"$", log, re.MULTILINE):

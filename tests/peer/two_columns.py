@@ -27,6 +27,7 @@ PROTOCOL = roots.TOP / "tests/protocol"
 PAGE = roots.TOP / "docs/drop-in.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 MODULES = {
+    "test_releases": "Each release of the library, in each VMM",
     "test_drop_in": "What a VMM's library relies on",
     "test_dma_buf": "Descriptors that other devices and processes made",
     "test_bad_input": "What a broken or hostile guest sends",

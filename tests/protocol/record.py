@@ -19,6 +19,10 @@ class Recorder(unittest.TestResult):
         for name, word in WORDS.items():
             setattr(self, name, lambda test, *_, word=word: self.note(test.id(), word))
 
+    def addSubTest(self, test, subtest, err):  # pylint: disable=invalid-name
+        if err:
+            self.note(test.id(), "failed")
+
     def note(self, test, word):
         # The clean-up of a failed test may fail too; of a test that passed, it makes it fail.
         if self.words.get(test) != "failed":

@@ -293,9 +293,29 @@ class Rings(harness.ProtocolTest):
         victims = [pid for pid in worker_pids(self.server) if self.maps_ring(pid)]
         self.assertEqual(len(victims), 1)
         os.kill(victims[0], signal.SIGKILL)
-        self.assertTrue(ring.wait_fatal(timeout=5), "the server sets it on the dead worker's behalf")
+        self.assertTrue(ring.wait_fatal(timeout=5), "the server sets it on the dead worker's behalf:\n"
+                        + self.server.read_log())
         self.assertTrue(context.ended())
         self.assertIsNotNone(self.server.wait_log("ctx=1", "SIGKILL"))
+
+    def test_15_fatal_is_set_on_every_ring_of_a_killed_worker(self):
+        """Also on rings that were made and destroyed around them, and in the same memory."""
+        context = self.context()
+        rings = [Ring(context, ring_id=100 + i) for i in range(40)]
+        for ring in rings[::4]:
+            context.submit(wire.destroy_ring(ring.id))
+        self.assert_lives(context)
+        victims = [pid for pid in worker_pids(self.server) if self.maps_ring(pid)]
+        self.assertEqual(len(victims), 1)
+        for i, ring in enumerate(rings):
+            if i % 4:
+                ring.write(wire.command(137, wire.u64(0)))
+        os.kill(victims[0], signal.SIGKILL)
+        for i, ring in enumerate(rings):
+            if i % 4:
+                self.assertTrue(ring.wait_fatal(timeout=5), f"ring {i}")
+            else:
+                self.assertFalse(ring.status & 2, f"ring {i} was the guest's again")
 
     @staticmethod
     def maps_ring(pid):

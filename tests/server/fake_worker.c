@@ -269,6 +269,9 @@ int main(void)
     if (strcmp(mode, "hang") == 0) {
         pause();
     }
+    if (strcmp(mode, "slow") == 0) {
+        (void)poll(NULL, 0, 500);
+    }
     if (strcmp(mode, "exit") == 0) {
         return SANDBOX_EXIT_WARM_UP;
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/vtest/options.h"
@@ -122,6 +123,26 @@ static void vtest_passes_the_server_s_options_on(void **state)
     assert_string_equal(o.socket_path, "/run/x");
 }
 
+static void options_of_the_environment_come_first(void **state)
+{
+    char *argv[] = { (char *)"x", (char *)"--socket-fd=3", (char *)"--spare=2", NULL };
+    int argc = 3;
+    char **all = options_with(NULL, &argc, argv);
+    struct options o;
+
+    (void)state;
+    assert_ptr_equal(all, argv);
+    all = options_with("--driver radv\t--spare=4 ", &argc, argv);
+    assert_int_equal(argc, 6);
+    assert_null(all[6]);
+    assert_string_equal(all[0], "x");
+    assert_int_equal(options_parse(argc, all, &o, why, sizeof(why)), 0);
+    assert_string_equal(o.driver, "radv");
+    assert_int_equal(o.spares, 2);
+    free(all[1]); /* the copy begins at its first word */
+    free(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +150,7 @@ int main(void)
         HARNESS_TEST(the_peer_s_options_are_accepted),
         HARNESS_TEST(allowing_a_layer_to_be_missing_is_not_strict),
         HARNESS_TEST(what_is_wrong_is_said_in_a_line),
+        HARNESS_TEST(options_of_the_environment_come_first),
         HARNESS_TEST(vtest_passes_the_server_s_options_on),
     };
 

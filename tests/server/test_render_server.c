@@ -486,6 +486,52 @@ static void when_workers_do_not_start_contexts_are_refused(void **state)
     stop(f);
 }
 
+/* The n-th child of the server, from 1, the oldest first; 0: there is none. */
+static pid_t nth_worker(struct fixture *f, int n)
+{
+    char path[64];
+    int pid, found = 0;
+    FILE *children;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)f->pid, (int)f->pid);
+    children = fopen(path, "re");
+    assert_non_null(children);
+    while (fscanf(children, "%d", &pid) == 1) {
+        if (--n == 0) {
+            found = pid;
+        }
+    }
+    (void)fclose(children);
+    return found;
+}
+
+static void one_spare_that_fails_after_others_worked_costs_no_context(void **state)
+{
+    struct fixture *f = *state;
+    struct cordon_server *server;
+    struct cordon_context *first, *second;
+    pid_t spare = 0;
+
+    setenv("vk_fake_worker", "slow", 1);
+    start(f, NULL);
+    server = adopt(f);
+    first = context(server, 7);
+    expect_fence(first, 0);
+    for (int i = 0; i < 500 && spare == 0; i++) {
+        nap(2);
+        spare = nth_worker(f, 2);
+    }
+    assert_int_not_equal(spare, 0);
+    assert_int_equal(kill(spare, SIGKILL), 0);
+    expect_log(f, "before it had a context: killed by");
+    second = context(server, 8);
+    expect_fence(second, 0);
+    cordon_context_destroy(first);
+    cordon_context_destroy(second);
+    cordon_server_close(server, NULL);
+    stop(f);
+}
+
 static void a_missing_worker_program_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -700,7 +746,8 @@ static void inside_a_foreign_jail_the_server_stays_up(void **state)
     assert_int_equal(seqpacket_recv(pair[0], &reply, sizeof(reply), &size, &fds), 0);
     assert_int_equal(reply.ok, 0);
     close(pair[0]);
-    assert_true(log_has(f, "workers cannot be confined inside it"));
+    /* This worker is no shared object. */
+    assert_true(log_has(f, "forbids to start programs, and shows no libcordon-worker.so"));
 }
 
 static int run(const char *const *args)
@@ -750,6 +797,7 @@ int main(void)
         TEST(a_worker_that_never_gets_ready_is_killed),
         TEST(a_worker_that_is_not_sealed_gets_no_guest),
         TEST(when_workers_do_not_start_contexts_are_refused),
+        TEST(one_spare_that_fails_after_others_worked_costs_no_context),
         TEST(a_missing_worker_program_is_named),
         TEST(a_killed_server_takes_its_workers_with_it),
         TEST(a_context_ends_when_the_vmm_closes_its_socket),

@@ -7,9 +7,11 @@
 #include "tests/unit/worker_fixture.h"
 #include "wire/commands.h"
 #include "wire/names.h"
+#include "worker/context.h"
 #include "worker/decoder.h"
 
 _Atomic uint32_t fake_versions;
+_Atomic bool fake_awake;
 
 const char *wire_object_type_name(uint32_t type)
 {
@@ -47,7 +49,12 @@ static void run_find(struct decoder *d)
 
 static void run_sleep(struct decoder *d)
 {
-    usleep(decode_u32(d));
+    const uint64_t end = test_now_ns() + decode_u32(d) * 1000ull;
+
+    while (test_now_ns() < end && !context_is_fatal(d->ctx) &&
+           !atomic_exchange(&fake_awake, false)) {
+        usleep(50);
+    }
 }
 
 static VkCommandStreamDescriptionMESA decode_description(struct decoder *d)

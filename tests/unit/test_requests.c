@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ipc/cleanup.h"
 #include "ipc/dialect_b.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
@@ -44,11 +46,19 @@ int memory_export(struct context *ctx, uint64_t memory_id, uint64_t size, uint32
 /* A VMM on the other end of the socket. */
 static struct requests *requests;
 static int vmm_fd, worker_fd;
+static uint64_t n_sent;
+static _Atomic uint32_t watched; /* is the main thread to read? */
 static _Atomic uint32_t *words;
 
 static struct context *ctx_of(void **state)
 {
     return &((struct fixture *)*state)->ctx;
+}
+
+static void watch(void *arg, bool on)
+{
+    (void)arg;
+    atomic_store(&watched, on);
 }
 
 static int setup(void **state)
@@ -63,12 +73,15 @@ static int setup(void **state)
     vmm_fd = fds[0];
     worker_fd = fds[1];
     words = NULL;
-    return requests_create(ctx_of(state), worker_fd, &requests);
+    n_sent = 0;
+    return requests_create(ctx_of(state), worker_fd, watch, NULL, &requests);
 }
 
 static int teardown(void **state)
 {
+    atomic_store(&fake_awake, true);
     requests = requests_destroy(requests);
+    atomic_store(&fake_awake, false);
     close(vmm_fd);
     close(worker_fd);
     if (words) {
@@ -80,6 +93,7 @@ static int teardown(void **state)
 static void send_fds(const void *message, size_t size, const int *fds, uint32_t n)
 {
     assert_int_equal(seqpacket_send(vmm_fd, message, size, fds, n), 0);
+    n_sent++;
 }
 
 static void send_init(void)
@@ -121,12 +135,17 @@ static void send_versions(uint32_t n, bool tail)
     }
 }
 
-static int serve(void)
+/* Until all that was sent is done; the main thread's part as well. */
+static int serve(struct context *ctx)
 {
-    int r = requests_read(requests);
-
-    requests_drain(requests);
-    return r;
+    while (!requests_done(requests, n_sent)) {
+        if (atomic_exchange(&watched, false)) {
+            (void)requests_read(requests);
+        }
+        sched_yield();
+    }
+    LOCK_SCOPE(&ctx->lock); /* whoever ended the context has written why */
+    return context_is_fatal(ctx) ? -EPROTO : 0;
 }
 
 static void fences_of_the_cpu_timeline(void **state)
@@ -135,7 +154,7 @@ static void fences_of_the_cpu_timeline(void **state)
     send_init();
     send_fence(0, 1);
     send_fence(5, 9);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(words[0], 1);
     assert_int_equal(words[5], 9);
 }
@@ -143,7 +162,7 @@ static void fences_of_the_cpu_timeline(void **state)
 static void order_is_enforced(void **state)
 {
     send_fence(0, 1);
-    assert_int_equal(serve(), -EPROTO);
+    assert_int_equal(serve(ctx_of(state)), -EPROTO);
     assert_true(context_is_fatal(ctx_of(state)));
 }
 
@@ -153,7 +172,7 @@ static void second_init_ends_the_context(void **state)
     send_init();
     munmap((void *)words, 256);
     send_init();
-    assert_int_equal(serve(), -EPROTO);
+    assert_int_equal(serve(ctx_of(state)), -EPROTO);
 }
 
 static void other_capsets_are_refused(void **state)
@@ -164,7 +183,7 @@ static void other_capsets_are_refused(void **state)
     assert_int_equal(memfd_create_sized("words", 256, &fd), 0);
     send_fds(&m, sizeof(m), &fd, 1);
     close(fd);
-    serve();
+    serve(ctx_of(state));
     assert_true(context_is_fatal(ctx_of(state)));
     assert_non_null(strstr(ctx_of(state)->why, "capset 2"));
 }
@@ -173,7 +192,7 @@ static void fence_outside_the_words_ends_the_context(void **state)
 {
     send_init();
     send_fence(64, 1);
-    serve();
+    serve(ctx_of(state));
     assert_non_null(strstr(ctx_of(state)->why, "timeline 64"));
 }
 
@@ -185,7 +204,7 @@ static void streams_come_in_one_or_two_messages(void **state)
     send_versions(16, true);
     send_versions(17, true);
     send_versions(5000, true);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(fake_versions, 5034);
 }
 
@@ -196,7 +215,7 @@ static void a_tail_is_a_tail_whatever_its_length(void **state)
     send_init();
     send_versions(17, true);     /* 16 bytes: as SUBMIT_FENCE */
     send_versions(16 + 2, true); /* 32: as CREATE_RESOURCE */
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(fake_versions, 35);
 }
 
@@ -207,7 +226,7 @@ static void a_lost_tail_costs_that_command_only(void **state)
     send_versions(300000 / 16, false);
     send_fence(0, 1);
     send_versions(2, true);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(words[0], 1);
     assert_int_equal(fake_versions, 2);
     assert_false(context_is_fatal(ctx_of(state)));
@@ -221,7 +240,7 @@ static void a_stream_longer_than_can_come_is_dropped(void **state)
     send_init();
     send_fds(&m, sizeof(m), NULL, 0);
     send_fence(0, 1);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(words[0], 1);
 }
 
@@ -230,7 +249,7 @@ static void a_small_tail_cannot_be_lost(void **state)
     send_init();
     send_versions(100, false);
     send_fence(0, 1);
-    assert_int_equal(serve(), -EPROTO);
+    assert_int_equal(serve(ctx_of(state)), -EPROTO);
     assert_non_null(strstr(ctx_of(state)->why, "were due"));
 }
 
@@ -257,13 +276,13 @@ static void bad_messages_end_the_context(void **state)
         send_init();
         memcpy(message, &cases[i].op, 4);
         send_fds(message, cases[i].size, NULL, 0);
-        assert_int_equal(serve(), -EPROTO);
+        assert_int_equal(serve(ctx_of(&own)), -EPROTO);
         assert_true(context_is_fatal(ctx_of(&own)));
         assert_int_equal(teardown(&own), 0);
     }
 }
 
-static int create(uint32_t id, uint64_t blob, uint64_t size, uint32_t flags,
+static int create(uint32_t id, uint64_t blob, uint64_t size, uint32_t flags, struct context *ctx,
                   struct ctx_create_resource_reply *reply, int *ret_fd)
 {
     const struct ctx_create_resource m = { .op = CTX_OP_CREATE_RESOURCE,
@@ -276,7 +295,7 @@ static int create(uint32_t id, uint64_t blob, uint64_t size, uint32_t flags,
     size_t got = 0;
 
     send_fds(&m, sizeof(m), NULL, 0);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx), 0);
     assert_int_equal(seqpacket_recv(vmm_fd, reply, sizeof(*reply), &got, &fds), 0);
     assert_int_equal(got, 56);
     *ret_fd = fdset_take(&fds, 0);
@@ -292,7 +311,7 @@ static void shared_memory_is_made(void **state)
 
     (void)state;
     send_init();
-    assert_int_equal(create(9, 0, 4097, 1, &reply, &fd), 1);
+    assert_int_equal(create(9, 0, 4097, 1, ctx_of(state), &reply, &fd), 1);
     assert_int_equal(reply.fd_type, 2);
     assert_int_equal(reply.map_info, 1);
     assert_int_equal(fd_size(fd, &size), 0);
@@ -318,8 +337,9 @@ static void failed_creations_say_so(void **state)
     send_init();
     export.result = -EALREADY;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(
-            create(cases[i].id, cases[i].blob, cases[i].size, cases[i].flags, &reply, &fd), 0);
+        assert_int_equal(create(cases[i].id, cases[i].blob, cases[i].size, cases[i].flags,
+                                ctx_of(state), &reply, &fd),
+                         0);
         assert_memory_equal(&reply, &failed, sizeof(reply));
     }
     assert_false(context_is_fatal(ctx_of(state)));
@@ -332,7 +352,7 @@ static void memory_is_exported_and_kept(void **state)
     int fd;
 
     send_init();
-    assert_int_equal(create(9, 1234, 8192, 1, &reply, &fd), 1);
+    assert_int_equal(create(9, 1234, 8192, 1, ctx_of(state), &reply, &fd), 1);
     close(fd);
     assert_int_equal(export.memory_id, 1234);
     assert_int_equal(reply.fd_type, RESOURCE_DMABUF);
@@ -341,7 +361,7 @@ static void memory_is_exported_and_kept(void **state)
     assert_true(r->exported_memory);
     resource_unref(r);
     export.fd_type = RESOURCE_OPAQUE;
-    assert_int_equal(create(10, 1235, 8192, 1, &reply, &fd), 1);
+    assert_int_equal(create(10, 1235, 8192, 1, ctx_of(state), &reply, &fd), 1);
     close(fd);
     assert_int_equal(reply.allocation_size, 777);
     assert_int_equal(reply.device_uuid[0], 1);
@@ -361,48 +381,90 @@ static void resources_come_and_go(void **state)
     send_fds(&import, sizeof(import), &fd, 1);
     import.fd_type = 3;
     send_fds(&import, sizeof(import), &fd, 1);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_null(resources_get(&ctx_of(state)->resources, 4));
     assert_int_equal(fd_seal(fd, F_SEAL_SHRINK), 0);
     import.fd_type = CTX_FD_SHM;
     send_fds(&import, sizeof(import), &fd, 1);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(ctx_of(state)->resources.count, 1);
     send_fds(&destroy, sizeof(destroy), NULL, 0);
     send_fds(&destroy, sizeof(destroy), NULL, 0);
-    assert_int_equal(serve(), 0);
+    assert_int_equal(serve(ctx_of(state)), 0);
     assert_int_equal(ctx_of(state)->resources.count, 0);
     assert_false(context_is_fatal(ctx_of(state)));
     close(fd);
 }
 
+/* The context thread sees it, and lets the main thread see it too. */
 static void a_hang_up_is_told(void **state)
 {
     (void)state;
     shutdown(vmm_fd, SHUT_RDWR);
+    assert_true(wait_word(&watched, 1, 1));
     assert_int_equal(requests_read(requests), -ECONNRESET);
+}
+
+static void send_sleep(void)
+{
+    struct ctx_submit_cmd m = { .op = CTX_OP_SUBMIT_CMD, .size = 12 };
+    struct bytes b = { .size = 0 };
+
+    put_u32(&b, FAKE_SLEEP);
+    put_u32(&b, 0);
+    put_u32(&b, 60000000);
+    memcpy(m.cmd, b.data, b.size);
+    send_fds(&m, sizeof(m), NULL, 0);
+}
+
+/* Short work is done by the thread that reads it; during long work the main thread reads. */
+static void who_reads_depends_on_the_work(void **state)
+{
+    struct ctx_create_resource_reply reply;
+    const uint32_t n = 5000; /* more than the socket holds */
+    int fd;
+
+    send_init();
+    assert_int_equal(create(9, 0, 4096, 1, ctx_of(state), &reply, &fd), 1);
+    close(fd);
+    assert_int_equal(watched, 0);
+    send_sleep();
+    assert_true(wait_word(&watched, 1, 1));
+    for (uint32_t i = 1; i <= n;) {
+        const struct ctx_submit_fence m = { CTX_OP_SUBMIT_FENCE, 1, 0, i };
+
+        if (seqpacket_sendv(vmm_fd, &(struct iovec){ (void *)&m, sizeof(m) }, 1, NULL, 0,
+                            MSG_DONTWAIT) == 0) {
+            n_sent++;
+            i++;
+        } else if (atomic_exchange(&watched, 0)) {
+            (void)requests_read(requests);
+        }
+    }
+    atomic_store(&fake_awake, true);
+    assert_int_equal(serve(ctx_of(state)), 0);
+    assert_int_equal(words[0], n);
+    assert_int_equal(watched, 0);
 }
 
 static void too_much_waiting_ends_the_context(void **state)
 {
-    struct fdset fds = { 0 };
     const struct ctx_submit_fence m = { CTX_OP_SUBMIT_FENCE, 1, 0, 1 };
-    struct ctx_submit_cmd sleep = { .op = CTX_OP_SUBMIT_CMD, .size = 12 };
-    struct bytes b = { .size = 0 };
     uint32_t sent = 0;
 
     send_init();
-    assert_int_equal(serve(), 0);
-    put_u32(&b, FAKE_SLEEP);
-    put_u32(&b, 0);
-    put_u32(&b, 900000);
-    memcpy(sleep.cmd, b.data, b.size);
-    assert_int_equal(requests_feed(requests, &sleep, sizeof(sleep), &fds), 0);
-    while (sent < 2 * LIMIT_QUEUED_REQUESTS && requests_feed(requests, &m, sizeof(m), &fds) == 0) {
-        sent++;
+    assert_int_equal(serve(ctx_of(state)), 0);
+    send_sleep();
+    assert_true(wait_word(&watched, 1, 1));
+    while (sent < 2 * LIMIT_QUEUED_REQUESTS && !context_is_fatal(ctx_of(state))) {
+        if (seqpacket_sendv(vmm_fd, &(struct iovec){ (void *)&m, sizeof(m) }, 1, NULL, 0,
+                            MSG_DONTWAIT) == 0) {
+            sent++;
+        } else {
+            (void)requests_read(requests);
+        }
     }
     assert_true(sent >= LIMIT_QUEUED_REQUESTS);
-    assert_true(sent <= LIMIT_QUEUED_REQUESTS + 1);
     assert_true(context_is_fatal(ctx_of(state)));
 }
 
@@ -427,6 +489,7 @@ int main(void)
         T(memory_is_exported_and_kept),
         T(resources_come_and_go),
         T(a_hang_up_is_told),
+        T(who_reads_depends_on_the_work),
         T(too_much_waiting_ends_the_context),
     };
 

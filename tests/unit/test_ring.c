@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ipc/worker_wire.h"
+#include "worker/limits.h"
 #include "worker/resources.h"
 #include "worker/ring.h"
 
@@ -264,7 +265,7 @@ static void number_of_rings_is_capped(void **state)
         atomic_store(c.status, 0);
         id++;
     }
-    assert_int_equal(id, 129);
+    assert_int_equal(id, LIMIT_RINGS + 1);
 }
 
 /* ---- running ------------------------------------------------------------------------------ */

@@ -39,7 +39,7 @@ void put_u64(struct bytes *b, uint64_t v);
 #define FAKE_ALLOC 1u     /* u64 bytes: takes memory of the arena */
 #define FAKE_FIND 2u      /* u64 id: a VkBuffer */
 #define FAKE_CHAIN_END 3u /* refused */
-#define FAKE_SLEEP 4u     /* u32 microseconds */
+#define FAKE_SLEEP 4u     /* u32 microseconds at most: until fake_awake or the context's end */
 #define FAKE_VERSION \
     137u /* u64 present; reply: u32 command, i32 0, u64 1, u32 FAKE_VERSION_ANSWER */
 #define FAKE_VERSION_ANSWER 0x00404157u
@@ -56,5 +56,6 @@ void put_execute(struct bytes *b, const struct stream_at *streams, uint32_t coun
                  const uint64_t *positions);
 
 extern _Atomic uint32_t fake_versions; /* how many FAKE_VERSION have run */
+extern _Atomic bool fake_awake;        /* ends a FAKE_SLEEP, once */
 
 #endif

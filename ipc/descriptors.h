@@ -1,0 +1,19 @@
+/* The descriptors of a process as a whole: what it starts with, and what a child keeps. None of
+ * these needs a call that a VMM's jail is known to refuse. */
+#ifndef CORDON_IPC_DESCRIPTORS_H
+#define CORDON_IPC_DESCRIPTORS_H
+
+#include "ipc/base.h"
+
+/* Closes the descriptors from first to last. Where close_range is not to be had, one by one, as
+ * /proc lists them. */
+void descriptors_close(unsigned first, unsigned last);
+
+/* A new close-on-exec descriptor that reads as empty and holds nothing: /dev/null, or, in a tree
+ * without devices, a socket whose other end is closed. Negative errno. */
+MUST_USE int descriptors_open_null(void);
+
+/* Makes fds[i] descriptor i, inherited over exec, and closes all others. 0 or a negative errno. */
+MUST_USE int descriptors_arrange(const int *fds, unsigned n);
+
+#endif

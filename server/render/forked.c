@@ -1,0 +1,267 @@
+#include "server/render/forked.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
+#include "ipc/loop.h"
+#include "ipc/seqpacket.h"
+#include "policy/sandbox.h"
+#include "server/render/outer_jail.h"
+
+#define ENTRY "cordon_worker_main"
+#define MAX_FDS 8
+
+struct child {
+    struct list link;
+    pid_t pid;
+    int death_fd;
+};
+
+extern char **environ;
+
+/* ---- deaths ------------------------------------------------------------------------------- */
+
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = { 0 };
+
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+static struct child *find(struct forked *f, pid_t pid)
+{
+    list_for_each (pos, &f->children) {
+        struct child *c = list_entry(pos, struct child, link);
+
+        if (c->pid == pid) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/* In that jail we are process 1: what a worker's driver has started and left behind is ours. */
+static void reap_orphans(struct forked *f)
+{
+    siginfo_t info = { 0 };
+
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0 &&
+           !find(f, info.si_pid)) {
+        (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
+        info.si_pid = 0;
+    }
+}
+
+static void on_deaths(void *arg, const struct signalfd_siginfo *info)
+{
+    const uint64_t one = 1;
+    struct forked *f = arg;
+
+    (void)info; /* signals merge: it may stand for several */
+    list_for_each (pos, &f->children) {
+        struct child *c = list_entry(pos, struct child, link);
+
+        if (has_ended(c->pid)) {
+            (void)!write(c->death_fd, &one, sizeof(one));
+        }
+    }
+    reap_orphans(f);
+}
+
+int forked_init(struct forked *f, struct loop *loop)
+{
+    sigset_t set;
+
+    *f = (struct forked){ 0 };
+    list_init(&f->children);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    return loop_add_signals(loop, &set, on_deaths, f, &f->deaths);
+}
+
+static void forget(struct child *c)
+{
+    list_remove(&c->link);
+    close_fd(&c->death_fd);
+    free(c);
+}
+
+void forked_fini(struct forked *f)
+{
+    list_for_each_safe (pos, &f->children) {
+        forget(list_entry(pos, struct child, link));
+    }
+    f->deaths = loop_source_remove(f->deaths);
+}
+
+void forked_reap(struct forked *f, pid_t pid, siginfo_t *ret)
+{
+    struct child *c = find(f, pid);
+
+    while (waitid(P_PID, (id_t)pid, ret, WEXITED) < 0 && errno == EINTR) {
+    }
+    if (c) {
+        forget(c);
+    }
+    reap_orphans(f);
+}
+
+/* ---- the child ---------------------------------------------------------------------------- */
+
+/* Pages that we share with other workers: their records and rings. Not the one that we share with
+ * all of them, which says what the log has named already (its file is /dev/zero). */
+static void unmap_shared(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+
+    while (maps && fgets(line, sizeof(line), maps)) {
+        unsigned long from, to;
+        char rights[8];
+
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, rights) == 3 && rights[3] == 's' &&
+            !strstr(line, "/dev/zero")) {
+            (void)munmap((void *)from, to - from);
+        }
+    }
+    if (maps) {
+        (void)fclose(maps);
+    }
+}
+
+/* As for a worker that is exec'd, but for SIGSYS: the jail is still there. */
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (int sig = 1; sig < _NSIG; sig++) {
+        if (sig != SIGSYS) {
+            (void)signal(sig, SIG_DFL); /* fails for the few that cannot be set */
+        }
+    }
+    (void)signal(SIGXFSZ, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The new environment is made of copies, and the old one wiped: it is not this process's business,
+ * and stays in its memory. False: no memory. */
+static bool replace_environment(const char *const *env)
+{
+    size_t n = 0;
+    char **fresh;
+
+    while (env[n]) {
+        n++;
+    }
+    fresh = calloc(n + 1, sizeof(*fresh));
+    for (size_t i = 0; fresh && i < n; i++) {
+        fresh[i] = strdup(env[i]);
+        if (!fresh[i]) {
+            return false;
+        }
+    }
+    for (char **old = environ; fresh && *old; old++) {
+        explicit_bzero(*old, strlen(*old));
+    }
+    environ = fresh;
+    return fresh != NULL;
+}
+
+static void fail(int status_fd, int error, int exit_code, const char *what)
+    __attribute__((noreturn));
+
+static void fail(int status_fd, int error, int exit_code, const char *what)
+{
+    struct sandbox_failure failure = { .error = error, .exit_code = exit_code };
+
+    (void)snprintf(failure.what, sizeof(failure.what), "%s", what);
+    (void)send(status_fd, &failure, sizeof(failure), MSG_NOSIGNAL);
+    _exit(exit_code);
+}
+
+static void child_main(const struct forked_start *start, int status_fd) __attribute__((noreturn));
+
+static void child_main(const struct forked_start *start, int status_fd)
+{
+    int (*entry)(int argc, char **argv);
+    int fds[MAX_FDS], r;
+    void *worker, *symbol;
+
+    /* Should the jail forbid it: we are process 1 in it, and the end of us is the end of all. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    unmap_shared();
+    reset_signals();
+    memcpy(fds, start->fds, start->n_fds * sizeof(*fds));
+    fds[start->n_fds] = status_fd;
+    r = descriptors_arrange(fds, start->n_fds + 1);
+    if (r < 0) {
+        fail(status_fd, -r, SANDBOX_EXIT_FDS, "dup2");
+    }
+    status_fd = (int)start->n_fds;
+    outer_jail_relayed();
+    if (!replace_environment(start->env)) {
+        fail(status_fd, ENOMEM, SANDBOX_EXIT_EXEC, "setenv");
+    }
+    worker = dlopen(start->library, RTLD_NOW | RTLD_LOCAL);
+    symbol = worker ? dlsym(worker, ENTRY) : NULL;
+    if (!symbol) {
+        fail(status_fd, ENOEXEC, SANDBOX_EXIT_EXEC, dlerror());
+    }
+    close(status_fd);
+    memcpy(&entry, &symbol, sizeof(entry));
+    _exit(entry(1, (char **)start->argv));
+}
+
+int forked_start(struct forked *f, const struct forked_start *start, pid_t *ret_pid,
+                 int *ret_death_fd, int *ret_status_fd)
+{
+    AUTO_CLOSE int ours = -1;
+    AUTO_CLOSE int theirs = -1;
+    AUTO_CLOSE int death = -1;
+    AUTO_CLOSE int death_dup = -1;
+    AUTO_FREE struct child *c = calloc(1, sizeof(*c));
+    int pair[2], r;
+
+    if (!c || start->n_fds >= MAX_FDS) {
+        return -ENOMEM;
+    }
+    r = seqpacket_pair(pair);
+    if (r < 0) {
+        return r;
+    }
+    ours = pair[0];
+    theirs = pair[1];
+    death = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    death_dup = death < 0 ? -1 : fcntl(death, F_DUPFD_CLOEXEC, 0);
+    if (death_dup < 0) {
+        return -errno;
+    }
+    c->pid = fork();
+    if (c->pid < 0) {
+        return -errno;
+    }
+    if (c->pid == 0) {
+        child_main(start, theirs);
+    }
+    *ret_pid = c->pid;
+    c->death_fd = take_fd(&death);
+    list_append(&f->children, &c->link);
+    take_ptr(c);
+    *ret_death_fd = take_fd(&death_dup);
+    *ret_status_fd = take_fd(&ours);
+    return 0;
+}

@@ -1,0 +1,308 @@
+/*
+ * What this machine itself needs for the steps that a render server is made of: the least that any
+ * server could take. One line of JSON: name to {"median": ..., "unit": "us"}.
+ *
+ *   limits [--quick]
+ */
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ipc/base.h"
+#include "ipc/fdset.h"
+#include "ipc/seqpacket.h"
+
+struct page {
+    _Alignas(64) _Atomic uint32_t ping;
+    _Alignas(64) _Atomic uint32_t pong;
+};
+
+static struct page *page;
+static uint32_t samples;
+static bool first = true;
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+    const struct timespec ts = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+
+    (void)nanosleep(&ts, NULL);
+}
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The median of `n` runs of `step`, each after a pause. */
+static void measure(const char *name, uint32_t n, uint64_t pause_ns, void (*step)(void))
+{
+    uint64_t *times = calloc(n, sizeof(*times));
+
+    if (!times) {
+        die("calloc");
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t start;
+
+        if (pause_ns) {
+            sleep_ns(pause_ns);
+        }
+        start = now_ns();
+        step();
+        times[i] = now_ns() - start;
+    }
+    qsort(times, n, sizeof(*times), by_number);
+    printf("%s\"%s\":{\"unit\":\"us\",\"median\":%.3f,\"min\":%.3f}", first ? "{" : ",", name,
+           (double)times[n / 2] / 1e3, (double)times[0] / 1e3);
+    first = false;
+    free(times);
+}
+
+static pid_t start(void (*other)(void))
+{
+    pid_t pid;
+
+    atomic_store(&page->ping, 0);
+    atomic_store(&page->pong, 0);
+    pid = fork();
+    if (pid < 0) {
+        die("fork");
+    }
+    if (pid == 0) {
+        other();
+        _exit(0);
+    }
+    return pid;
+}
+
+static void stop(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+}
+
+/* ---- shared memory, spinning ---------------------------------------------------------------- */
+
+static void spin_other(void)
+{
+    for (uint32_t n = 1;; n++) {
+        while (atomic_load_explicit(&page->ping, memory_order_acquire) != n) {
+        }
+        atomic_store_explicit(&page->pong, n, memory_order_release);
+    }
+}
+
+/* Many at once: one alone is as long as reading the clock. */
+#define SPINS 1000
+
+static void spin_step(void)
+{
+    uint32_t n = atomic_load(&page->ping);
+
+    for (int i = 0; i < SPINS; i++) {
+        atomic_store_explicit(&page->ping, ++n, memory_order_release);
+        while (atomic_load_explicit(&page->pong, memory_order_acquire) != n) {
+        }
+    }
+}
+
+/* ---- shared memory, sleeping ---------------------------------------------------------------- */
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t old)
+{
+    while (atomic_load(word) == old) {
+        (void)syscall(SYS_futex, word, FUTEX_WAIT, old, NULL, NULL, 0);
+    }
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    atomic_fetch_add(word, 1);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+static void futex_other(void)
+{
+    for (uint32_t n = 0;; n++) {
+        futex_wait(&page->ping, n);
+        futex_wake(&page->pong);
+    }
+}
+
+static void futex_step(void)
+{
+    uint32_t n = atomic_load(&page->pong);
+
+    futex_wake(&page->ping);
+    futex_wait(&page->pong, n);
+}
+
+/* ---- sockets and processes ------------------------------------------------------------------ */
+
+static int sockets[2];
+
+static void socket_other(void)
+{
+    char message[32];
+
+    while (recv(sockets[1], message, sizeof(message), 0) > 0) {
+        (void)send(sockets[1], message, sizeof(message), 0);
+    }
+}
+
+static void socket_step(void)
+{
+    char message[32] = { 0 };
+
+    if (send(sockets[0], message, sizeof(message), 0) < 0 ||
+        recv(sockets[0], message, sizeof(message), 0) < 0) {
+        die("sockets");
+    }
+}
+
+/* A waiting process is handed a socket and answers on it. */
+static void pass_other(void)
+{
+    for (;;) {
+        struct fdset fds = { 0 };
+        char message[8];
+        size_t size;
+        int fd;
+
+        if (seqpacket_recv(sockets[1], message, sizeof(message), &size, &fds) < 0) {
+            return;
+        }
+        fd = fdset_take(&fds, 0);
+        (void)send(fd, message, 1, 0);
+        close(fd);
+    }
+}
+
+static void pass_step(void)
+{
+    char message[8] = { 0 };
+    int pair[2];
+
+    if (seqpacket_pair(pair) < 0 ||
+        seqpacket_send(sockets[0], message, sizeof(message), &pair[1], 1) < 0) {
+        die("pass");
+    }
+    close(pair[1]);
+    if (recv(pair[0], message, sizeof(message), 0) < 0) {
+        die("recv");
+    }
+    close(pair[0]);
+}
+
+static void exec_step(void)
+{
+    pid_t pid = vfork();
+
+    if (pid < 0) {
+        die("vfork");
+    }
+    if (pid == 0) {
+        execl("/proc/self/exe", "limits", "--nothing", (char *)NULL);
+        _exit(1);
+    }
+    (void)waitpid(pid, NULL, 0);
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+#define COPY (64u << 20)
+
+static char *from, *to;
+
+static void copy_step(void)
+{
+    memcpy(to, from, COPY);
+}
+
+#define TOUCHED 4096u
+
+/* Pages of a memfd, as a guest's memory is. */
+static void touch_step(void)
+{
+    int fd = memfd_create("touch", MFD_CLOEXEC);
+    volatile char *map;
+
+    if (fd < 0 || ftruncate(fd, TOUCHED * 4096) < 0) {
+        die("memfd_create");
+    }
+    map = mmap(NULL, TOUCHED * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        die("mmap");
+    }
+    for (size_t i = 0; i < TOUCHED; i++) {
+        map[i * 4096] = 1;
+    }
+    (void)munmap((void *)map, TOUCHED * 4096);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    pid_t other;
+
+    if (argc > 1 && strcmp(argv[1], "--nothing") == 0) {
+        return 0;
+    }
+    samples = argc > 1 && strcmp(argv[1], "--quick") == 0 ? 50 : 500;
+    page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    from = malloc(COPY);
+    to = malloc(COPY);
+    if (page == MAP_FAILED || !from || !to || seqpacket_pair(sockets) < 0) {
+        die("start");
+    }
+    memset(from, 1, COPY);
+    memset(to, 1, COPY);
+
+    other = start(spin_other);
+    measure("spin_1000", samples, 0, spin_step);
+    stop(other);
+    other = start(futex_other);
+    measure("futex", samples * 10, 0, futex_step);
+    measure("futex_after_900us", samples, 900000, futex_step);
+    measure("futex_after_10ms", samples / 5, 10000000, futex_step);
+    stop(other);
+    other = start(socket_other);
+    measure("seqpacket", samples * 10, 0, socket_step);
+    stop(other);
+    other = start(pass_other);
+    measure("pass_socket", samples, 2000000, pass_step);
+    stop(other);
+    measure("fork_exec", samples / 5, 0, exec_step);
+    measure("memcpy_64mib", 10, 0, copy_step);
+    measure("touch_16mib", 10, 0, touch_step);
+    puts("}");
+    return 0;
+}

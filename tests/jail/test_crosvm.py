@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""The server inside crosvm's jail for a render server, as it is and as our policy makes it.
+
+Environment: CORDON_JAIL_PROGRAM (crosvm_jail), CORDON_JAILED (the server), CORDON_WORKER_FOLDER.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "protocol"))
+
+# pylint: disable=wrong-import-position
+import harness
+import renderserver
+
+JAIL = os.environ["CORDON_JAIL_PROGRAM"]
+WORKER_FOLDER = os.environ["CORDON_WORKER_FOLDER"]
+
+
+def read(pid, name):
+    return pathlib.Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8", errors="replace")
+
+
+def maps(pid, library):
+    return f"/{library}" in read(pid, "maps")
+
+
+class Jailed(unittest.TestCase):
+    """A server in a jail of the given kind."""
+
+    def start(self, kind, options="", binds=f"{WORKER_FOLDER}=/cordon", more=None):
+        scratch = tempfile.mkdtemp(prefix="cordon-jail-")
+        self.addCleanup(shutil.rmtree, scratch, True)
+        env = dict(os.environ, CORDON_JAIL=kind, CORDON_JAIL_BINDS=binds, CORDON_OPTIONS=options,
+                   VK_DRIVER_FILES=harness.LAVAPIPE, SECRET="of the VMM", **(more or {}))
+        env.pop("VK_ICD_FILENAMES", None)
+        self.server = renderserver.Server(JAIL, [], env, os.path.join(scratch, "log"))
+        self.addCleanup(self.finish)
+        return self.server
+
+    def finish(self):
+        alive, status = self.server.alive(), self.server.close()
+        log = self.server.read_log()
+        if status == 77:
+            self.skipTest(log)
+        self.assertTrue(alive, "the server ended:\n" + log)
+        self.assertEqual(status, 0, log)
+
+    def refused(self):
+        """Contexts are; returns the log."""
+        for ctx_id in (1, 2):
+            with self.assertRaises(RuntimeError):
+                self.server.create_context(ctx_id)
+        return self.server.read_log()
+
+    def processes(self):
+        """The server, and its workers in order of their start."""
+        # Below the process that stands in for the VMM.
+        server, *workers = sorted(harness.children_of(self.server.process.pid))
+        return server, workers
+
+
+class Stock(Jailed):
+    """Unchanged."""
+
+    def test_lavapipe_is_refused_and_why(self):
+        self.start("stock", "--worker /cordon/cordon-worker")
+        self.assertRegex(self.refused(), "error .* refuses executable memory .* lavapipe .*"
+                                         "--seccomp-policy-dir")
+
+    def test_a_worker_that_is_not_in_the_tree_is_looked_for_aloud(self):
+        self.start("stock", "--driver radv")
+        log = self.refused()
+        self.assertRegex(log, r"error .* no libcordon-worker\.so .*; looked for .*/usr/lib/cordon/"
+                              r"libcordon-worker\.so; install it where the jail shows it")
+
+    def test_refused_calls_are_named(self):
+        self.start("stock", "--driver radv")
+        log = self.refused()
+        self.assertIn("refuses close_range(3, ...), call 436: answered ENOSYS", log)
+        self.assertEqual(log.count("refuses close_range"), 1)
+
+
+class WithExecutableMemory(Jailed):
+    """As the stock jail, but lavapipe runs: how the server copes is the same."""
+
+    def setUp(self):
+        self.start("jit", "--worker /cordon/cordon-worker")
+
+    def context(self, ctx_id):
+        context = self.server.create_context(ctx_id)
+        self.addCleanup(context.close)
+        self.assertTrue(context.sync(), self.server.read_log())
+        return context
+
+    def test_one_line_says_whose_layers_there_are(self):
+        self.context(1)
+        lines = [line for line in self.server.read_log().splitlines() if "sandbox:" in line]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertRegex(lines[0], "a system call filter, no capabilities, a user namespace, a pid "
+                                   "namespace, a file tree, no network. Ours: a process per context")
+
+    def test_only_workers_load_vulkan(self):
+        self.context(1)
+        server, workers = self.processes()
+        for library in ("libcordon-worker.so", "libvulkan.so", "libvulkan_lvp.so"):
+            self.assertFalse(maps(server, library), library)
+        self.assertTrue(all(maps(workers[0], library) for library in
+                            ("libcordon-worker.so", "libvulkan.so", "libvulkan_lvp.so")))
+
+    def test_a_worker_holds_nothing_of_the_server(self):
+        self.context(1)
+        self.context(2)
+        server, workers = self.processes()
+        vmm_side = os.stat(f"/proc/{server}/fd/{self.listening_fd(server)}").st_ino
+        for pid in workers[:2]:
+            listing = [os.stat(f"/proc/{pid}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{pid}/fd")]
+            self.assertNotIn(vmm_side, listing, "the server's own socket")
+            self.assertEqual(read(pid, "maps").count("cordon-record"), 1, "another's record")
+            self.assertNotIn("SECRET", read(pid, "environ"), "the VMM's environment")
+
+    @staticmethod
+    def listening_fd(pid):
+        """The number after --socket-fd."""
+        words = read(pid, "cmdline").split("\0")
+        return words[words.index("--socket-fd") + 1]
+
+    def test_deaths_are_told_and_followed_by_new_workers(self):
+        for ctx_id in range(1, 6):
+            context = self.context(ctx_id)
+            line = self.server.wait_log(f"ctx={ctx_id} ", "served by worker")
+            inside = int(re.search(r"pid (\d+)", line)[1])
+            victim, = [pid for pid in self.processes()[1]
+                       if read(pid, "status").split("NSpid:")[1].split("\n")[0].split()[-1] ==
+                       str(inside)]
+            os.kill(victim, signal.SIGKILL)
+            self.assertTrue(context.ended())
+            self.assertIsNotNone(self.server.wait_log(f"ctx={ctx_id} ", "killed by SIGKILL"))
+        self.wait_for_no_zombies()
+
+    def wait_for_no_zombies(self):
+        deadline = time.monotonic() + 5
+        while any(not harness.runs(pid) for pid in self.processes()[1]):
+            self.assertLess(time.monotonic(), deadline, "a worker was not reaped")
+            time.sleep(0.02)
+
+    def test_contexts_come_and_go(self):
+        for ctx_id in range(1, 30):
+            context = self.context(ctx_id)
+            context.destroy()
+        self.wait_for_no_zombies()
+
+
+if __name__ == "__main__":
+    harness.main()
