@@ -801,7 +801,14 @@ class Lives(Case):
         for pid in (server, keeper):
             wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}/fd/0"))
         self.assertFalse(os.path.exists(self.program.path))
+        # One that is started while the last one's keeper is still at it keeps its own.
+        for _ in range(10):
+            self.program.start()
+            self.program.process.kill()
+            self.program.process.wait()
         self.program.start()
+        time.sleep(0.2)
+        self.assertTrue(os.path.exists(self.program.path))
         self.program.stop()
         self.assertFalse(os.path.exists(self.program.path))
 
