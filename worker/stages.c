@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
