@@ -382,9 +382,9 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
     *plan = (struct jail_plan){
         .layers = sandbox_wanted(config, driver->mdwe),
         /* Venus holds a descriptor or two per exportable allocation; drivers start a few dozen
-         * threads; a heap of 4 GiB and blobs of 2 GiB are more than an honest guest asks for. */
+         * threads, a guest asks for 512; a heap of 4 GiB and blobs of 2 GiB are more than an honest guest asks for. */
         .limits = { .files = 32768,
-                    .threads = 128,
+                    .threads = 640,
                     .data = policy_profile.unlimited_data ? RLIM_INFINITY : UINT64_C(4) << 30,
                     .file_size = UINT64_C(2) << 30 },
         .cache = driver->cache,

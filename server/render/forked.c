@@ -127,12 +127,12 @@ static void unmap_shared(void)
     FILE *maps = fopen("/proc/self/maps", "re");
     char line[512];
 
+    /* "7f00-7f20 rw-s ..." */
     while (maps && fgets(line, sizeof(line), maps)) {
-        unsigned long from, to;
-        char rights[8];
+        char *at = line;
+        unsigned long from = strtoul(at, &at, 16), to = strtoul(at + 1, &at, 16);
 
-        if (sscanf(line, "%lx-%lx %7s", &from, &to, rights) == 3 && rights[3] == 's' &&
-            !strstr(line, "/dev/zero")) {
+        if (to > from && strncmp(at, " ", 1) == 0 && at[4] == 's' && !strstr(at, "/dev/zero")) {
             (void)munmap((void *)from, to - from);
         }
     }

@@ -460,6 +460,12 @@ int main(int argc, char **argv)
                 VALIDATION_MANIFEST, strerror(errno));
         return EXIT_USAGE;
     }
+    /* In every line, so that nobody reads one without knowing. */
+    if (s.options.level == SANDBOX_LEVEL_OFF) {
+        log_set_program("cordon-render-server [SANDBOX OFF]");
+    } else if (s.options.learn) {
+        log_set_program("cordon-render-server [LEARNING]");
+    }
     reset_signals();
     outer_jail_expect(&s.outer);
     shed_descriptors(s.options.socket_fd);

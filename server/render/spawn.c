@@ -388,6 +388,7 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     }
     control_ours = pair[0];
     control_theirs = pair[1];
+    (void)seqpacket_lower_max(control_theirs); /* see contexts_create */
     r = make_log_pipe(&log_ours, &log_theirs);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_FDS, "pipe2");

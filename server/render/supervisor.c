@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "ipc/cleanup.h"
@@ -311,7 +312,12 @@ static void on_notify(void *arg, int fd, uint32_t events)
     char line[320];
 
     (void)fd;
-    (void)events;
+    /* The last thread under the filter has gone; the process may take seconds to give its memory
+     * back, and the descriptor would be ready all that time. */
+    if (!(events & EPOLLIN)) {
+        w->notify_source = loop_source_remove(w->notify_source);
+        return;
+    }
     switch (notify_handle(&w->notify, line, sizeof(line))) {
     case NOTIFY_ANSWERED:
         break;

@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parent / "protocol"))
 import harness
 import renderserver
 
+OUR_POLICY = HERE.parents[1] / "dist/crosvm/gpu_render_server.policy"
 JAIL = os.environ["CORDON_JAIL_PROGRAM"]
 WORKER_FOLDER = os.environ["CORDON_WORKER_FOLDER"]
 
@@ -35,6 +36,8 @@ def maps(pid, library):
 
 class Jailed(unittest.TestCase):
     """A server in a jail of the given kind."""
+
+    at_end = "contexts served"  # of the last line
 
     def start(self, kind, options="", binds=f"{WORKER_FOLDER}=/cordon", more=None):
         scratch = tempfile.mkdtemp(prefix="cordon-jail-")
@@ -53,6 +56,7 @@ class Jailed(unittest.TestCase):
             self.skipTest(log)
         self.assertTrue(alive, "the server ended:\n" + log)
         self.assertEqual(status, 0, log)
+        self.assertIn(self.at_end, log)
 
     def refused(self):
         """Contexts are; returns the log."""
@@ -157,6 +161,39 @@ class WithExecutableMemory(Jailed):
             context = self.context(ctx_id)
             context.destroy()
         self.wait_for_no_zombies()
+
+
+class OurPolicy(Jailed):
+    """--seccomp-policy-dir with what is in dist/crosvm: workers are exec'd and sealed by us."""
+
+    MISSING = "--sandbox-allow-missing=userns,mounts,pidns,netns,ipcns,utsns"
+
+    def test_workers_are_sealed_inside_the_jail(self):
+        self.start(str(OUR_POLICY), f"--worker /cordon/cordon-worker {self.MISSING}")
+        context = self.server.create_context(1)
+        self.addCleanup(context.close)
+        self.assertTrue(context.sync(), self.server.read_log())
+        server, workers = self.processes()
+        line = self.server.wait_log("ctx=1", "served by worker")
+        self.assertTrue(workers and line)
+        for pid in workers:
+            self.assertTrue(maps(pid, "cordon-worker"))
+            self.assertFalse(maps(pid, "libcordon-worker.so"))
+        # Three filters that are ours: the server's own, and the two of a sealed worker.
+        self.assertEqual(self.filters(server), 2)
+        self.assertEqual(self.filters(workers[0]), 4)
+        self.assertNotIn("refuses", self.server.read_log())
+        self.at_end = "sandbox default: fds,rlimits,caps,no_new_privs,landlock,seccomp"
+
+    @staticmethod
+    def filters(pid):
+        return int(re.search(r"Seccomp_filters:\s+(\d+)", read(pid, "status"))[1])
+
+    def test_without_the_options_the_remedy_is_told(self):
+        self.start(str(OUR_POLICY), "--worker /cordon/cordon-worker")
+        log = self.refused()
+        self.assertIn("FAILED layer=userns", log)
+        self.assertIn("--sandbox-allow-missing=userns", log)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ static struct hash_table *all_pages;
 extern ioctl_fn_t core_ioctls[];
 
 int __real_drm_shim_ioctl(int fd, unsigned long request, void *arg);
+int __real_drm_shim_bo_init(struct shim_bo *bo, size_t size);
 void __real_drm_shim_driver_init(void);
 
 static struct pages *pages_find(struct shim_bo *bo)
@@ -263,6 +264,12 @@ static void choose_gpu(void)
     fclose(file);
 }
 
+/* Drivers find out with empty buffers whether the kernel knows an extension. */
+int __wrap_drm_shim_bo_init(struct shim_bo *bo, size_t size)
+{
+    return __real_drm_shim_bo_init(bo, size ? size : 4096);
+}
+
 void __wrap_drm_shim_driver_init(void)
 {
     choose_gpu();
@@ -271,4 +278,8 @@ void __wrap_drm_shim_driver_init(void)
     core_ioctls[_IOC_NR(DRM_IOCTL_PRIME_HANDLE_TO_FD)] = handle_to_fd;
     core_ioctls[_IOC_NR(DRM_IOCTL_PRIME_FD_TO_HANDLE)] = fd_to_handle;
     __real_drm_shim_driver_init();
+    /* The oldest kernel that RADV of Mesa 26 runs on; to older ones it is just newer. */
+    if (strcmp(shim_device.driver_name, "amdgpu") == 0) {
+        shim_device.version_minor = MAX2(shim_device.version_minor, 54);
+    }
 }
