@@ -23,6 +23,7 @@ enum worker_fd {
     WORKER_FD_CONTROL = 3,
     WORKER_FD_RECORD = 4, /* memfd of sizeof(struct worker_record) */
     WORKER_FD_COUNT = 5,
+    WORKER_FD_POLICY = 5, /* with CORDON_POLICY_OWN=1: the operator's policy, see policy/blob.h */
 };
 
 /* Exit codes of a worker, besides those of enum sandbox_exit (policy/sandbox.h). */

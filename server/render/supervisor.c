@@ -360,11 +360,11 @@ static int check_ready(struct worker *w, const char *driver, struct fdset *fds)
 {
     const struct spawner *spawner = w->supervisor->spawner;
     uint32_t layers = spawner->plan.layers;
-    const struct policy_program *program = policy_worker(driver);
+    const struct policy_program *program = spawner->driver->program;
     char text[128];
     int r;
 
-    if (!program || program != spawner->driver->program) {
+    if (strcmp(driver, spawner->driver->name) != 0) {
         worker_kill(w,
                     "its driver is \"%s\", but the server has prepared for \"%s\"; start the "
                     "server with --driver",
