@@ -188,6 +188,10 @@ static int prepare_exec(struct spawner *s, const struct spawner_config *config,
         .file_size = limits->blob,
     };
     r = set_up_cgroup(s, limits, config->cgroup, ret_failure);
+    if (s->cgroup.controllers & CGROUP_PIDS) {
+        /* The group's limit is to be met first: it keeps count, which the log then tells. */
+        s->plan.limits.threads++;
+    }
     return r < 0 ? r : probe(s, &config->sandbox, ret_missing, ret_failure);
 }
 

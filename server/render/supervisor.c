@@ -202,7 +202,7 @@ static void read_cgroup(struct worker *w)
     cgroup_read_events(w->cgroup_fd, &events);
     if (events.tasks_refused) {
         log_line(LOG_LEVEL_WARN, w->ctx_id,
-                 "limit threads: worker %u was refused one %llu times (--limit threads=N)",
+                 "limit threads: worker %u was refused a thread %llu times (--limit threads=N)",
                  w->number, (unsigned long long)events.tasks_refused);
     }
     if (events.oom_kills && !w->why[0]) {
