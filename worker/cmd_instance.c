@@ -307,6 +307,42 @@ void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
     limit_properties(&c->pProperties->properties);
 }
 
+/* A program that plans with all of a heap must not run into the context's limit. */
+static void limit_heaps(const struct context *ctx, const struct physical *p,
+                        VkPhysicalDeviceMemoryProperties *memory)
+{
+    const uint64_t most = ctx->budget.max ? ctx->budget.max : physical_budget(p);
+
+    for (uint32_t i = 0; i < memory->memoryHeapCount; i++) {
+        memory->memoryHeaps[i].size = MIN(memory->memoryHeaps[i].size, most);
+    }
+}
+
+void cmd_vkGetPhysicalDeviceMemoryProperties(struct decoder *d,
+                                             struct wire_vkGetPhysicalDeviceMemoryProperties *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    *c->pMemoryProperties = p->memory;
+    limit_heaps(d->ctx, p, c->pMemoryProperties);
+}
+
+void cmd_vkGetPhysicalDeviceMemoryProperties2(struct decoder *d,
+                                              struct wire_vkGetPhysicalDeviceMemoryProperties2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget =
+        chain_find(c->pMemoryProperties,
+                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+    VkPhysicalDeviceMemoryProperties *memory = &c->pMemoryProperties->memoryProperties;
+
+    p->vk->GetPhysicalDeviceMemoryProperties2(p->handle, c->pMemoryProperties);
+    limit_heaps(d->ctx, p, memory);
+    for (uint32_t i = 0; budget && i < memory->memoryHeapCount; i++) {
+        budget->heapBudget[i] = MIN(budget->heapBudget[i], memory->memoryHeaps[i].size);
+    }
+}
+
 /* Mesa's guest driver sends too few bytes for some planes (up to 26.1 at least), so what arrives
  * could only be refused. Copies by way of a buffer are left to it. */
 static bool is_multi_planar(VkFormat format)

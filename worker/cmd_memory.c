@@ -151,18 +151,6 @@ static VkResult attach_import(struct decoder *d, struct memory *m, VkMemoryAlloc
     return result;
 }
 
-/* What a device has is what one context may have of it; but of the host's own memory, which is all
- * that a software driver has, a quarter is kept from it. */
-static uint64_t usual_budget(const struct physical *p)
-{
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < p->memory.memoryHeapCount; i++) {
-        sum += p->memory.memoryHeaps[i].size;
-    }
-    return p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ? sum - sum / 4 : sum;
-}
-
 static void say_over_budget(struct decoder *d, uint64_t size, uint64_t usual)
 {
     static struct log_limit limit = LOG_LIMIT_INIT(3, 60000);
@@ -186,9 +174,9 @@ static VkResult attach(struct decoder *d, struct memory *m, VkMemoryAllocateInfo
     if (import) {
         return attach_import(d, m, info, import->resourceId, ret_fd);
     }
-    m->charge = budget_take(&d->ctx->budget, info->allocationSize, usual_budget(p));
+    m->charge = budget_take(&d->ctx->budget, info->allocationSize, physical_budget(p));
     if (!m->charge) {
-        say_over_budget(d, info->allocationSize, usual_budget(p));
+        say_over_budget(d, info->allocationSize, physical_budget(p));
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     if (info->allocationSize >
@@ -245,6 +233,22 @@ static VkResult allocate(struct decoder *d, struct device *dev, VkMemoryAllocate
     return VK_SUCCESS;
 }
 
+/* Mesa's guest driver does not wait for the result, so its id goes on living in the guest: what
+ * stands for it can be freed, and nothing else. */
+static void note_failure(struct decoder *d, const struct wire_vkAllocateMemory *c)
+{
+    static struct log_limit limit = LOG_LIMIT_INIT(3, 60000);
+    struct object *o = object_new(*c->pMemory, OBJECT_TYPE_NEVER_MADE, 0, c->device_obj);
+
+    log_limited(&limit, LOG_LEVEL_WARN, 0,
+                "vkAllocateMemory: %" PRIu64 " bytes: VkResult %d, and the guest did not wait to "
+                "hear it",
+                c->pAllocateInfo->allocationSize, c->ret);
+    if (o && objects_insert(d->objects, o) < 0) {
+        object_drop(o);
+    }
+}
+
 void cmd_vkAllocateMemory(struct decoder *d, struct wire_vkAllocateMemory *c)
 {
     struct memory *m = NULL;
@@ -257,6 +261,9 @@ void cmd_vkAllocateMemory(struct decoder *d, struct wire_vkAllocateMemory *c)
     }
     c->ret = allocate(d, c->device_obj->data, (VkMemoryAllocateInfo *)c->pAllocateInfo, &m);
     if (c->ret != VK_SUCCESS) {
+        if (!d->failed && !(d->flags & WIRE_FLAG_REPLY)) {
+            note_failure(d, c);
+        }
         return;
     }
     o = object_new(*c->pMemory, VK_OBJECT_TYPE_DEVICE_MEMORY, (uint64_t)m->handle, c->device_obj);

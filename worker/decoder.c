@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "wire/commands.h"
@@ -77,10 +78,26 @@ void decoder_no_memory(struct decoder *d, uint64_t count)
                  count, LIMIT_COMMAND_MEMORY);
 }
 
+static bool is_free_memory(const struct decoder *d)
+{
+    return strcmp(wire_commands[d->command].name, "vkFreeMemory") == 0;
+}
+
 struct object *decoder_bad_handle(struct decoder *d, uint64_t id, uint32_t type, const char *field)
 {
-    const struct object *o = objects_find_any(d->objects, id);
+    struct object *o = objects_find_any(d->objects, id);
 
+    if (o && o->type == OBJECT_TYPE_NEVER_MADE) {
+        if (is_free_memory(d)) {
+            (void)objects_remove(d->objects, o, NULL, NULL);
+            return NULL;
+        }
+        decoder_fail(d,
+                     "%s: %s %" PRIu64 " could not be allocated, which the guest did not wait "
+                     "to hear",
+                     field, wire_object_type_name(type), id);
+        return NULL;
+    }
     if (!o) {
         decoder_fail(d, "%s: no %s with id %" PRIu64, field, wire_object_type_name(type), id);
     } else if (o->type != type) {

@@ -43,6 +43,18 @@ static bool has_extension(const VkExtensionProperties *all, uint32_t n, const ch
     return false;
 }
 
+/* What a device has is what one context may have of it; but of the host's own memory, which is all
+ * that a software driver has, a quarter is kept from it. */
+uint64_t physical_budget(const struct physical *p)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < p->memory.memoryHeapCount; i++) {
+        sum += p->memory.memoryHeaps[i].size;
+    }
+    return p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ? sum - sum / 4 : sum;
+}
+
 bool physical_has(const struct physical *p, const char *name)
 {
     return has_extension(p->host_extensions, p->n_host_extensions, name);

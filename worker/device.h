@@ -106,6 +106,8 @@ void instance_free(void *data);
 
 /* Is a host extension there? */
 bool physical_has(const struct physical *p, const char *name);
+/* Bytes of device memory that a context may hold if the operator sets no limit. */
+uint64_t physical_budget(const struct physical *p);
 
 struct device_extensions {
     const char **names;

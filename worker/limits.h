@@ -28,8 +28,9 @@
  * of whole textures through a stream are possible. */
 #define LIMIT_SHM_BYTES (2ull << 30)
 
-/* One ring, so one thread, per guest thread that calls Vulkan. */
-#define LIMIT_RINGS 128u
+/* One ring, so one thread, per guest thread that calls Vulkan: a compiler thread for each processor
+ * of a large machine. RLIMIT_NPROC of a worker is 640. */
+#define LIMIT_RINGS 512u
 
 /* Protocol: bufferSize of a ring. */
 #define LIMIT_RING_BUFFER (16u << 20)

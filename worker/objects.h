@@ -18,7 +18,10 @@
 
 struct wire_procs; /* generated (wire/procs.h): the host's entry points of one instance or device */
 
-/* The object types are VkObjectType's numbers (all of ours are below 2^31). */
+/* The object types are VkObjectType's numbers (all of ours are below 2^31), and one of our own: an
+ * id whose creation failed without the guest hearing of it. */
+#define OBJECT_TYPE_NEVER_MADE 0u /* VK_OBJECT_TYPE_UNKNOWN */
+
 struct object {
     uint64_t id;           /* the guest's; const */
     uint64_t handle;       /* the host's; const after insert unless a handler says otherwise */

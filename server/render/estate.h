@@ -15,7 +15,7 @@
 #include "ipc/list.h"
 
 /* The most that a worker allows its guest; each costs the server a descriptor. */
-#define ESTATE_MAX_RINGS 128
+#define ESTATE_MAX_RINGS 512
 
 struct estate {
     int words_fd; /* -1: none left */

@@ -17,7 +17,7 @@ const struct limits limits_default = {
     .heap = UINT64_C(4) << 30,
     .blob = UINT64_C(2) << 30,
     .files = 32768,
-    .threads = 128,
+    .threads = 640,
     .contexts = REGISTRY_MAX,
     .starts = 32, /* a burst of 320: a VM that starts every context it may have at once */
     .lost = 3,
@@ -37,7 +37,7 @@ static const struct {
     { "objects", offsetof(struct limits, objects), false, 0, 1u << 20 },
     { "shm", offsetof(struct limits, shm), true, UINT64_C(16) << 20, UINT64_C(2) << 30 },
     { "blobs", offsetof(struct limits, blobs), false, 16, 9216 },
-    { "rings", offsetof(struct limits, rings), false, 1, 128 },
+    { "rings", offsetof(struct limits, rings), false, 1, 512 },
     { "files", offsetof(struct limits, files), false, 64, 1u << 20 },
     { "threads", offsetof(struct limits, threads), false, 8, 1u << 20 },
     { "contexts", offsetof(struct limits, contexts), false, 1, REGISTRY_MAX },

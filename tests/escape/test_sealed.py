@@ -31,7 +31,7 @@ MOUNTS = re.compile(
     r"|/etc/vulkan/icd\.d|/usr/share/(drirc\.d|glvnd|libdrm)|/dev/(null|udmabuf)"
     r"|/worker-cache")
 LIMITS = {"Max core file size": 0, "Max locked memory": 0, "Max msgqueue size": 0,
-          "Max nice priority": 0, "Max realtime priority": 0, "Max processes": 128,
+          "Max nice priority": 0, "Max realtime priority": 0, "Max processes": 640,
           "Max file size": 2 << 30, "Max data size": 4 << 30}
 
 

@@ -39,7 +39,7 @@ static void nothing_rises_above_what_the_worker_is_made_for(void **state)
 {
     static const char *const bad[] = {
         "memory",          "memory=",   "gpu=1",   "objects=0", "objects=1048577",
-        "blobs=9217",      "rings=129", "rings=0", "shm=0",     "memory=1;shm=1",
+        "blobs=9217",      "rings=513", "rings=0", "shm=0",     "memory=1;shm=1",
         "lost=4294967296", "memory=1 ", "mem=1",   "memoryx=1",
     };
 
