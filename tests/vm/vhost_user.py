@@ -32,8 +32,9 @@ MEMORY = 1024
 # All but the one that maps 4096 blobs at once: QEMU's time for each grows with their number.
 PROGRAMS = ("scene", "compute", "timeline", "queries", "descriptors", "threads", "misc")
 AFTER_REBOOT = ("scene", "compute")
-# QEMU may start no process: its device was there before it.
-QEMU = ["-display", "none", "-sandbox", "on,spawn=deny", "-machine", "memory-backend=mem",
+# QEMU may start no process, its device was there before it; nor anything else that it can give up.
+QEMU = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-display", "none", "-machine", "memory-backend=mem",
         "-object", f"memory-backend-memfd,id=mem,size={MEMORY}M,share=on",
         "-chardev", "socket,id=gpu,path=/run/cordon/gpu.sock",
         "-device", "vhost-user-test-device-pci,chardev=gpu,virtio-id=16,num_vqs=2,vq_size=256,"
