@@ -189,12 +189,13 @@ static int prepare_exec(struct spawner *s, const struct spawner_config *config,
     return r < 0 ? r : probe(s, &config->sandbox, ret_missing, ret_failure);
 }
 
-/* Of our layers only the one that takes nobody's leave. */
+/* Of our layers only those that take nobody's leave. */
 static int prepare_fork(struct spawner *s, const struct spawner_config *config,
                         struct sandbox_failure *ret_failure)
 {
     const char *limit = limits_need_cgroup(config->limits, 0);
     char what[sizeof(ret_failure->what)];
+    uint32_t layers;
     int r;
 
     if (limit || config->cgroup[0] == '/') {
@@ -202,13 +203,13 @@ static int prepare_fork(struct spawner *s, const struct spawner_config *config,
                        limit ? "--limit " : "--cgroup", limit ? limit : "");
         return failed(ret_failure, -ENOTSUP, SANDBOX_EXIT_CGROUP, what);
     }
-    r = forked_init(&s->forked, config->loop);
+    r = forked_init(&s->forked, config->loop, &layers);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_EXEC, "signalfd(SIGCHLD)");
     }
     s->forks = true;
     s->library = config->library;
-    s->plan = (struct jail_plan){ .layers = SANDBOX_FDS, .uid = geteuid(), .gid = getegid() };
+    s->plan = (struct jail_plan){ .layers = layers, .uid = geteuid(), .gid = getegid() };
     return 0;
 }
 

@@ -131,7 +131,7 @@ def main():
     # Where another user can run them, whoever owns the build folder.
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        runner, helper = (shutil.copy(p, folder) for p in (runner, helper))
+        runner, helper = (shutil.copy(p, folder) for p in (options.runner, options.helper))
         for uid in uids:
             able = run_as(uid, [runner, "--check", layers])
             if able.returncode == 77:

@@ -68,8 +68,13 @@ class Jailed(unittest.TestCase):
     def processes(self):
         """The server, and its workers in order of their start."""
         # Below the process that stands in for the VMM.
-        server, *workers = sorted(harness.children_of(self.server.process.pid))
-        return server, workers
+        server, *others = sorted(harness.children_of(self.server.process.pid))
+        return server, [pid for pid in others if self.is_worker(pid)]
+
+    @staticmethod
+    def is_worker(pid):
+        """Not what watches over one, and begun."""
+        return maps(pid, "libcordon-worker.so") or maps(pid, "cordon-worker")
 
 
 class Stock(Jailed):
@@ -93,6 +98,16 @@ class Stock(Jailed):
         self.assertEqual(log.count("refuses close_range"), 1)
 
 
+    def test_a_worker_reaches_neither_the_server_nor_other_workers(self):
+        rogue = os.environ["CORDON_ROGUE"]
+        self.start("stock", f"--driver radv --spare 2 --worker /cordon/{os.path.basename(rogue)}",
+                   f"{os.path.dirname(rogue)}=/cordon")
+        line = self.server.wait_log("rogue: of ", "opened")
+        self.assertIsNotNone(line, self.server.read_log())
+        self.assertNotIn("of 0 others", line)
+        self.assertIn("opened the memory of 0, signalled 0", line)
+
+
 class WithExecutableMemory(Jailed):
     """As the stock jail, but lavapipe runs: how the server copes is the same."""
 
@@ -110,7 +125,8 @@ class WithExecutableMemory(Jailed):
         lines = [line for line in self.server.read_log().splitlines() if "sandbox:" in line]
         self.assertEqual(len(lines), 1, lines)
         self.assertRegex(lines[0], "a system call filter, no capabilities, a user namespace, a pid "
-                                   "namespace, a file tree, no network. Ours: a process per context")
+                                   "namespace, a file tree, no network. Ours, around each worker: "
+                                   "fds,userns,pidns,netns.")
 
     def test_only_workers_load_vulkan(self):
         self.context(1)
@@ -141,14 +157,39 @@ class WithExecutableMemory(Jailed):
         for ctx_id in range(1, 6):
             context = self.context(ctx_id)
             line = self.server.wait_log(f"ctx={ctx_id} ", "served by worker")
-            inside = int(re.search(r"pid (\d+)", line)[1])
-            victim, = [pid for pid in self.processes()[1]
-                       if read(pid, "status").split("NSpid:")[1].split("\n")[0].split()[-1] ==
-                       str(inside)]
-            os.kill(victim, signal.SIGKILL)
+            inside = re.search(r"pid (\d+)", line)[1]
+            watcher, = [pid for pid in harness.children_of(self.server.process.pid)
+                        if self.numbers(pid)[1:2] == [inside]]
+            worker, = harness.children_of(watcher)
+            # The worker dies; or what watches over it, and the worker with that.
+            os.kill(worker if ctx_id % 2 else watcher, signal.SIGKILL)
             self.assertTrue(context.ended())
             self.assertIsNotNone(self.server.wait_log(f"ctx={ctx_id} ", "killed by SIGKILL"))
+            self.assertFalse(harness.runs(worker))
         self.wait_for_no_zombies()
+
+    @staticmethod
+    def numbers(pid):
+        """Of a process, in each of its pid namespaces."""
+        return read(pid, "status").split("NSpid:")[1].split("\n")[0].split()
+
+    def test_a_crash_is_told_as_one(self):
+        context = self.context(1)
+        line = self.server.wait_log("ctx=1 ", "served by worker")
+        inside = re.search(r"pid (\d+)", line)[1]
+        watcher, = [pid for pid in harness.children_of(self.server.process.pid)
+                    if self.numbers(pid)[1:2] == [inside]]
+        os.kill(harness.children_of(watcher)[0], signal.SIGSEGV)
+        self.assertTrue(context.ended())
+        self.assertIsNotNone(self.server.wait_log("ctx=1 ", "killed by SIGSEGV"))
+
+    def test_namespaces_are_a_worker_s_own(self):
+        self.context(1)
+        self.context(2)
+        server, workers = self.processes()
+        for kind in ("user", "pid", "net"):
+            there = [os.stat(f"/proc/{pid}/ns/{kind}").st_ino for pid in (server, *workers[:2])]
+            self.assertEqual(len(set(there)), 3, kind)
 
     def wait_for_no_zombies(self):
         deadline = time.monotonic() + 5
