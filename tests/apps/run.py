@@ -41,8 +41,8 @@ UP, DOWN = "format=yuv420p,hwupload", "hwdownload,format=yuv420p"
 
 
 def lasting(*commands):
-    """Programs that go on until they are ended; they tell the number of frames and no more."""
-    return "\n".join(f"timeout 4 {command} > /dev/null; echo $?" for command in commands)
+    """Programs that go on until they are ended: they have to last that long."""
+    return "\n".join(f"timeout 3 {command} > /dev/null; echo $?" for command in commands)
 
 
 NODE = """
