@@ -201,3 +201,10 @@ int seqpacket_raise_max(int fd, size_t size)
     }
     return 0;
 }
+
+int seqpacket_lower_max(int fd)
+{
+    int ask = 0; /* as little as the kernel has: 4608 bytes */
+
+    return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &ask, sizeof(ask)) < 0 ? -errno : 0;
+}

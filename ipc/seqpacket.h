@@ -45,4 +45,8 @@ int seqpacket_max_message(int fd, size_t *ret_size);
  * seqpacket_max_message. Never where an outer jail may forbid setsockopt. 0 or a negative errno. */
 int seqpacket_raise_max(int fd, size_t size);
 
+/* Leaves room for a handful of small unread messages that are sent on fd. Each may hold 253
+ * descriptors in flight, of which a user has only so many for all processes. 0 or a negative errno. */
+int seqpacket_lower_max(int fd);
+
 #endif

@@ -22,8 +22,13 @@ enum worker_fd {
     WORKER_FD_LOG = 2,
     WORKER_FD_CONTROL = 3,
     WORKER_FD_RECORD = 4, /* memfd of sizeof(struct worker_record) */
-    WORKER_FD_COUNT = 5,
+    WORKER_FD_CACHE = 5,  /* what drivers compile in warm-up, for the next worker; worker/cache.h:
+                             empty: to be filled; no file at all: there is none */
+    WORKER_FD_COUNT = 6,
 };
+
+/* The most that WORKER_FD_CACHE may hold. */
+#define WORKER_CACHE_SIZE (4u << 20)
 
 /* Exit codes of a worker, besides those of enum sandbox_exit (policy/sandbox.h). */
 enum worker_exit {

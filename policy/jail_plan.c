@@ -469,19 +469,31 @@ static bool passes(const char *variable)
     return false;
 }
 
+/* Without a filter a worker is a program of its user like any other. */
+static const char *home(const struct jail_plan *plan, char *const *from)
+{
+    for (; !(plan->layers & SANDBOX_SECCOMP) && *from; from++) {
+        if (strncmp(*from, "HOME=", strlen("HOME=")) == 0) {
+            return *from;
+        }
+    }
+    return "HOME=/nonexistent";
+}
+
 void jail_environment(const struct jail_plan *plan, char *const *from,
                       const char *ret_env[JAIL_MAX_ENV + 1])
 {
     unsigned n = 0;
 
-    ret_env[n++] = "HOME=/nonexistent";
+    ret_env[n++] = home(plan, from);
     ret_env[n++] = "VK_LOADER_LAYERS_DISABLE=~all~";
     /* A cache that a worker can write is a way into the next worker: its own or none. In one file,
-     * since a sealed worker reads what is open and opens nothing for writing. */
+     * since a sealed worker reads what is open and opens nothing for writing. Without a filter, what
+     * the driver usually has. */
     if (plan->cache && (plan->layers & SANDBOX_MOUNTS)) {
         ret_env[n++] = "MESA_SHADER_CACHE_DIR=" JAIL_CACHE;
         ret_env[n++] = "MESA_DISK_CACHE_SINGLE_FILE=true";
-    } else {
+    } else if (plan->layers & SANDBOX_SECCOMP) {
         ret_env[n++] = "MESA_SHADER_CACHE_DISABLE=true";
     }
     for (const char *const *e = policy_profile.env; *e; e++) {

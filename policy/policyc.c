@@ -12,6 +12,7 @@
  *   name: EXPR [, else return ERRNO]     allowed if EXPR; otherwise ERRNO, or the default action
  *   name: EXPR, else notify              or else tell ERRNO
  *   ioctl-nr: d 0x00 0x09                type and number of an ioctl, whatever its size field
+ *   ioctl-nr: d 0x51, return ENODEV      one that gets this answer
  *   broker: rw /dev/udmabuf              a path for the supervisor's broker
  *
  * EXPR is an || of && of tests:  argN == V,  argN != V,  argN in MASK (no bit outside),
@@ -163,7 +164,7 @@ struct place {
 
 static struct rule *rules;
 static unsigned n_rules;
-static uint32_t ioctls[MAX_IOCTLS];
+static struct ioctl_rule ioctls[MAX_IOCTLS];
 static unsigned n_ioctls;
 static struct place first_ioctl;
 static char *broker[MAX_BROKER];
@@ -488,9 +489,28 @@ static void parse_rule(const char *name)
     add_rule(&rule);
 }
 
+/* A number counts once, with one answer. */
+static void add_ioctl(uint32_t key, uint32_t action)
+{
+    for (unsigned i = 0; i < n_ioctls; i++) {
+        if (ioctls[i].key != key) {
+            continue;
+        }
+        if (ioctls[i].action != action) {
+            fail("ioctl %c 0x%02x has another answer already", (int)(key >> 8), key & 0xff);
+        }
+        return;
+    }
+    if (n_ioctls == MAX_IOCTLS) {
+        fail("more than %d ioctls", MAX_IOCTLS);
+    }
+    ioctls[n_ioctls++] = (struct ioctl_rule){ key, action };
+}
+
 static void parse_ioctls(void)
 {
-    uint32_t type;
+    uint32_t numbers[256], type, action = SECCOMP_RET_ALLOW;
+    unsigned n = 0;
 
     skip_space();
     type = (unsigned char)*cursor;
@@ -501,22 +521,24 @@ static void parse_ioctls(void)
     if (!first_ioctl.file) {
         first_ioctl = at;
     }
-    for (skip_space(); *cursor; skip_space()) {
+    for (skip_space(); *cursor && *cursor != ','; skip_space()) {
         uint64_t nr = take_number();
-        bool known = false;
 
         if (nr > 0xff) {
             fail("ioctl number %#llx is larger than 0xff", (unsigned long long)nr);
         }
-        for (unsigned i = 0; i < n_ioctls; i++) {
-            known |= ioctls[i] == (type << 8 | nr);
+        if (n == ARRAY_SIZE(numbers)) {
+            fail("more than %zu ioctls in a line", ARRAY_SIZE(numbers));
         }
-        if (n_ioctls == MAX_IOCTLS) {
-            fail("more than %d ioctls", MAX_IOCTLS);
-        }
-        if (!known) {
-            ioctls[n_ioctls++] = type << 8 | (uint32_t)nr;
-        }
+        numbers[n++] = type << 8 | (uint32_t)nr;
+    }
+    if (take(",")) {
+        expect("return");
+        action = take_errno();
+        expect_end();
+    }
+    for (unsigned i = 0; i < n; i++) {
+        add_ioctl(numbers[i], action);
     }
 }
 
@@ -764,31 +786,34 @@ static unsigned emit_test(const struct test *t, unsigned if_true, unsigned if_fa
     abort();
 }
 
-static int compare_u32(const void *a, const void *b)
+static int compare_ioctls(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint32_t x = ((const struct ioctl_rule *)a)->key, y = ((const struct ioctl_rule *)b)->key;
 
     return (x > y) - (x < y);
 }
 
 /* ioctls[lo..hi], sorted; the accumulator holds type and number. */
-static unsigned emit_ioctl_search(unsigned lo, unsigned hi, unsigned found, unsigned missed)
+static unsigned emit_ioctl_search(unsigned lo, unsigned hi, unsigned allow, unsigned missed)
 {
     unsigned mid = lo + (hi - lo + 1) / 2, left, right;
 
     if (lo == hi) {
-        return emit_jump(BPF_JEQ, ioctls[lo], found, missed);
+        const struct ioctl_rule *i = &ioctls[lo];
+
+        return emit_jump(BPF_JEQ, i->key,
+                         i->action == SECCOMP_RET_ALLOW ? allow : emit_return(i->action), missed);
     }
-    right = emit_ioctl_search(mid, hi, found, missed);
-    left = emit_ioctl_search(lo, mid - 1, found, missed);
-    return emit_jump(BPF_JGE, ioctls[mid], right, left);
+    right = emit_ioctl_search(mid, hi, allow, missed);
+    left = emit_ioctl_search(lo, mid - 1, allow, missed);
+    return emit_jump(BPF_JGE, ioctls[mid].key, right, left);
 }
 
-static unsigned emit_ioctls(unsigned found, unsigned missed)
+static unsigned emit_ioctls(unsigned allow, unsigned missed)
 {
     unsigned next;
 
-    emit_ioctl_search(0, n_ioctls - 1, found, missed);
+    emit_ioctl_search(0, n_ioctls - 1, allow, missed);
     emit(BPF_ALU | BPF_AND | BPF_K, 0xffff, 0, 0);
     next = emit_load(arg_offset(1, false));
     emit_jump(BPF_JEQ, 0, next, missed);
@@ -862,7 +887,7 @@ static void compile(void)
     uint32_t next = 0;
 
     qsort(rules, n_rules, sizeof(*rules), compare_rules);
-    qsort(ioctls, n_ioctls, sizeof(*ioctls), compare_u32);
+    qsort(ioctls, n_ioctls, sizeof(*ioctls), compare_ioctls);
     kill = emit_return(SECCOMP_RET_KILL_PROCESS);
     unlisted = emit_return(default_action);
     allow = emit_return(SECCOMP_RET_ALLOW);

@@ -33,11 +33,16 @@ struct rule {
     int line;
 };
 
+struct ioctl_rule {
+    uint32_t key;    /* type << 8 | number */
+    uint32_t action; /* allow, or an errno */
+};
+
 struct policy {
     const char *name; /* of the text, without folders */
     const struct rule *rules;
     unsigned n_rules;
-    const uint32_t *ioctls; /* type << 8 | number, the hot ones first */
+    const struct ioctl_rule *ioctls; /* the hot ones first */
     unsigned n_ioctls;
     char *const *broker;
     unsigned n_broker;

@@ -38,6 +38,12 @@ static void write_test(FILE *f, const struct test *t)
     }
 }
 
+/* 32 bits of request, of which the low 16 count: the rest says how large the argument is. */
+static void write_ioctl(FILE *f, uint32_t key)
+{
+    write_masked(f, 1, ~UINT64_C(0xffff0000), key);
+}
+
 static void write_conditions(FILE *f, const struct rule *rule, const struct policy *p)
 {
     const char * or = "";
@@ -55,11 +61,34 @@ static void write_conditions(FILE *f, const struct rule *rule, const struct poli
     }
     /* Its compiler tries the last one first. */
     for (unsigned i = p->n_ioctls; i-- > 0;) {
-        fputs(or, f);
-        /* 32 bits of request, of which the low 16 count: the rest says how large the argument is. */
-        write_masked(f, 1, ~UINT64_C(0xffff0000), p->ioctls[i]);
-        or = " || ";
+        if (p->ioctls[i].action == SECCOMP_RET_ALLOW) {
+            fputs(or, f);
+            write_ioctl(f, p->ioctls[i].key);
+            or = " || ";
+        }
     }
+}
+
+/* The numbers that get an answer of their own: alternatives that follow the conditions. */
+static void write_answered(FILE *f, const struct policy *p)
+{
+    for (unsigned i = 0; i < p->n_ioctls; i++) {
+        if (p->ioctls[i].action != SECCOMP_RET_ALLOW) {
+            fputs(", ", f);
+            write_ioctl(f, p->ioctls[i].key);
+            fprintf(f, "; return %u", p->ioctls[i].action & SECCOMP_RET_DATA);
+        }
+    }
+}
+
+static bool answers_any(const struct policy *p)
+{
+    for (unsigned i = 0; i < p->n_ioctls; i++) {
+        if (p->ioctls[i].action != SECCOMP_RET_ALLOW) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void write_rule(FILE *f, const struct rule *rule, const struct policy *p)
@@ -80,13 +109,17 @@ static void write_rule(FILE *f, const struct rule *rule, const struct policy *p)
         fprintf(f, "# %s: left to the default action\n", rule->name);
     } else {
         bool soft = action == SECCOMP_RET_ERRNO;
+        bool answered = strcmp(rule->name, "ioctl") == 0 && answers_any(p);
 
-        fprintf(f, "%s: %s", rule->name, soft ? "{ " : "");
+        fprintf(f, "%s: %s", rule->name, soft || answered ? "{ " : "");
         write_conditions(f, rule, p);
-        if (soft) {
-            fprintf(f, ", return %u }", error);
+        if (answered) {
+            write_answered(f, p);
         }
-        fputc('\n', f);
+        if (soft) {
+            fprintf(f, ", return %u", error);
+        }
+        fputs(soft || answered ? " }\n" : "\n", f);
     }
 }
 

@@ -33,13 +33,14 @@ int arena_init(struct arena *a, size_t cap)
     chunk->size = (size + 15) & ~(size_t)15;
     *a = (struct arena){ .cap = cap, .total = chunk->size };
     arena_use(a, chunk);
+    a->first = a->pos;
     return 0;
 }
 
 void arena_fini(struct arena *a)
 {
     if (a->current) {
-        arena_reset(a);
+        arena_shrink(a);
         free(a->current);
     }
     *a = (struct arena){ 0 };
@@ -73,7 +74,7 @@ void *arena_grow(struct arena *a, size_t size)
     return p;
 }
 
-void arena_reset(struct arena *a)
+void arena_shrink(struct arena *a)
 {
     struct arena_chunk *chunk = a->current;
 

@@ -16,6 +16,7 @@ struct arena_chunk;
 
 struct arena {
     uint8_t *pos, *end;          /* free part of the current chunk */
+    uint8_t *first;              /* pos when nothing is taken: of the first chunk */
     struct arena_chunk *current; /* newest chunk; older ones hang off it */
     size_t total;                /* bytes held in chunks, against `cap` */
     size_t cap;                  /* most bytes that one command may use (limits.h) */
@@ -29,8 +30,16 @@ void arena_fini(struct arena *a);
 /* Slow path of arena_alloc: takes another chunk. NULL when the cap or memory is exhausted. */
 void *arena_grow(struct arena *a, size_t size);
 
-/* Gives everything back; keeps the first chunk. */
-void arena_reset(struct arena *a);
+/* Slow path of arena_reset: keeps the first chunk. */
+void arena_shrink(struct arena *a);
+
+/* Gives everything back. Most commands have taken nothing. */
+static inline void arena_reset(struct arena *a)
+{
+    if (a->pos != a->first) {
+        arena_shrink(a);
+    }
+}
 
 /* `size` zeroed bytes, aligned to 16, or NULL (cap reached; the caller fails the command).
  * Size 0 gives a valid pointer. */

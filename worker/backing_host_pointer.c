@@ -42,10 +42,9 @@ static int map_aligned(struct memory *m, uint64_t whole, uint64_t align, void **
         return -ENOMEM;
     }
     if (slack == 0 && whole == m->pages) {
-        int r = map_shared(m->fd, whole, &area);
-
-        if (r < 0) {
-            return r;
+        area = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+        if (area == MAP_FAILED) {
+            return -errno;
         }
         m->area = *ret_start = area;
         m->area_size = whole;

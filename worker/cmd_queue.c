@@ -75,6 +75,7 @@ void cmd_vkQueueSubmit(struct decoder *d, struct wire_vkQueueSubmit *c)
         return;
     }
     q->fenced = false;
+    d->submitted = true;
     c->ret = q->vk->QueueSubmit(q->handle, c->submitCount, c->pSubmits, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
@@ -107,6 +108,7 @@ void cmd_vkQueueSubmit2(struct decoder *d, struct wire_vkQueueSubmit2 *c)
         return;
     }
     q->fenced = false;
+    d->submitted = true;
     c->ret = q->vk->QueueSubmit2(q->handle, c->submitCount, c->pSubmits, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);
@@ -142,6 +144,7 @@ void cmd_vkQueueBindSparse(struct decoder *d, struct wire_vkQueueBindSparse *c)
         return;
     }
     q->fenced = false;
+    d->submitted = true;
     c->ret = q->vk->QueueBindSparse(q->handle, c->bindInfoCount, c->pBindInfo, c->fence);
     if (c->ret != VK_SUCCESS) {
         put_back(&done);

@@ -41,6 +41,7 @@ struct decoder {
     /* The reader. */
     const uint8_t *pos, *end;
     bool failed;
+    bool submitted; /* a thread of the driver has been given work; cleared by the ring */
     bool cancelled; /* a wait in a handler was cut short: the rest must not run */
 
     /* The writer of the current command's reply (inside the window). */

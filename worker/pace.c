@@ -86,7 +86,7 @@ bool pace_next(struct pace *p)
     }
     /* Beyond the first look others come first: a guest that shares our processor got its turn only
      * after all of a long look, 320 us later; with yields 15. */
-    p->yield = p->waited_ns >= p->rules->look_ns;
+    p->yield = p->polite || p->waited_ns >= p->rules->look_ns;
     p->sleep_ns =
         p->waited_ns >= p->look_ns ? pace_sleep_ns(p->rules, p->waited_ns, p->limit_ns) : 0;
     return true;
@@ -103,16 +103,11 @@ static inline void cpu_pause(void)
 
 void pace_wait(const struct pace *p)
 {
-    if (p->sleep_ns != 0) {
-        struct timespec ts = { .tv_sec = (time_t)(p->sleep_ns / 1000000000u),
-                               .tv_nsec = (long)(p->sleep_ns % 1000000000u) };
-
-        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
-    } else if (p->yield) {
+    if (p->yield) {
         sched_yield();
-    } else {
-        for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-            cpu_pause();
-        }
+        return;
+    }
+    for (int i = 0; i < PAUSES_PER_LOOK; i++) {
+        cpu_pause();
     }
 }

@@ -28,8 +28,9 @@ struct pace {
     uint64_t begin_ns, limit_ns;
     uint64_t look_ns;   /* rules->look_ns, or more by habit */
     uint64_t waited_ns; /* at the last step */
-    bool yield;         /* what pace_wait will do: */
-    uint64_t sleep_ns;  /* 0 = look again at once, or yield */
+    bool polite;        /* yield from the start: other threads of ours have work to do */
+    uint64_t sleep_ns;  /* the next step: a sleep of the caller's, or, if 0, pace_wait(), */
+    bool yield;         /* which gives the processor away or does not */
 };
 
 /* `habit_ns` is what pace_habit said after the last wait; 0 at first. */
@@ -41,6 +42,7 @@ bool pace_next(struct pace *p);
 uint64_t pace_habit(const struct pace *p);
 /* The pure part: how long to sleep after `waited_ns`. */
 uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns);
+/* The shortest step: before the next look. */
 void pace_wait(const struct pace *p);
 
 #endif

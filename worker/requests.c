@@ -1,7 +1,6 @@
 #include "worker/requests.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -125,23 +124,18 @@ static void run_init(struct context *ctx, struct request *r)
 }
 
 /* Memory that the guest allocated: exported, and kept under the resource's id, so that the same
- * context may import it again. */
+ * context may import it again. *ret_fd is the resource's. */
 static int create_from_memory(struct context *ctx, const struct ctx_create_resource *c,
                               struct ctx_create_resource_reply *reply, int *ret_fd)
 {
     struct memory_blob blob = { .fd = -1 };
-    AUTO_CLOSE int fd = -1;
-    int copy, err;
+    int err;
 
     err = memory_export(ctx, c->blob_id, c->blob_size, c->blob_flags, &blob);
     if (err < 0) {
         return err;
     }
-    fd = blob.fd;
-    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    err = copy < 0 ? -errno
-                   : resources_import(&ctx->resources, c->res_id, blob.fd_type, copy, c->blob_size,
-                                      true);
+    err = resources_import(&ctx->resources, c->res_id, blob.fd_type, blob.fd, c->blob_size, true);
     if (err < 0) {
         charge_unref(blob.charge);
         return err;
@@ -155,12 +149,13 @@ static int create_from_memory(struct context *ctx, const struct ctx_create_resou
         reply->allocation_size = blob.allocation_size;
         reply->memory_type_index = blob.memory_type_index;
     }
-    *ret_fd = take_fd(&fd);
+    *ret_fd = blob.fd;
     return 0;
 }
 
+/* *ret_fd goes with the reply; *ret_own_fd is to be closed after that. */
 static int create_resource(struct context *ctx, const struct ctx_create_resource *c,
-                           struct ctx_create_resource_reply *reply, int *ret_fd)
+                           struct ctx_create_resource_reply *reply, int *ret_fd, int *ret_own_fd)
 {
     int err;
 
@@ -170,10 +165,11 @@ static int create_resource(struct context *ctx, const struct ctx_create_resource
     if (c->blob_flags != BLOB_MAPPABLE) {
         return -EINVAL;
     }
-    err = resources_create_shm(&ctx->resources, c->res_id, c->blob_size, ret_fd);
+    err = resources_create_shm(&ctx->resources, c->res_id, c->blob_size, ret_own_fd);
     if (err == 0) {
         reply->fd_type = RESOURCE_SHM;
         reply->map_info = MAP_INFO_CACHED;
+        *ret_fd = *ret_own_fd;
     }
     return err;
 }
@@ -199,11 +195,12 @@ static void run_create_resource(struct requests *q, struct request *r)
     static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     const struct ctx_create_resource *c = &r->create_resource;
     struct ctx_create_resource_reply reply = { .fd_type = CTX_FD_NONE };
-    AUTO_CLOSE int fd = -1;
+    AUTO_CLOSE int own_fd = -1;
+    int fd = -1;
     char text[64];
     int err;
 
-    err = create_resource(q->ctx, c, &reply, &fd);
+    err = create_resource(q->ctx, c, &reply, &fd, &own_fd);
     if (err < 0) {
         log_limited(&limit, LOG_LEVEL_WARN, 0,
                     "resource %u from blob %" PRIu64 " of %" PRIu64 " bytes, flags %u: %s; refused",

@@ -37,6 +37,8 @@
 /* A ring that has run dry this long, while the context thread waits for a position that its tail
  * has not reached, is taken to be stuck for ever: the client stores tail before it asks. */
 #define DEADLOCK_NS (100 * 1000 * 1000)
+/* How often the context thread yields before it sleeps for a ring's head: some 20 us. */
+#define WAIT_LOOKS 50
 /* First and longest slice in which the context thread sleeps for a ring's head. */
 #define WAIT_FIRST_NS (500 * 1000)
 #define WAIT_LAST_NS (50 * 1000 * 1000)
@@ -130,6 +132,14 @@ int ring_layout_check(const struct ring_layout *l, uint64_t resource_size, const
     return 0;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 /* ---- the ring thread -------------------------------------------------------------------- */
 
 uint32_t ring_number(const struct ring *r)
@@ -195,6 +205,20 @@ static void ring_run(struct ring *r, uint32_t pending)
     }
 }
 
+/* A step of sleep, which ring_wake() ends. */
+static void ring_doze(struct ring *r, uint64_t ns)
+{
+    const uint64_t until = now_ns() + ns;
+    const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
+                                 .tv_nsec = (long)(until % 1000000000u) };
+    LOCK_SCOPE(&r->lock);
+
+    if (!r->notified) {
+        (void)pthread_cond_timedwait(&r->wake, &r->lock, &ts);
+    }
+    r->notified = false;
+}
+
 /* Polls until there is work (returns true), the idle timeout is over, or the ring is to stop. */
 static bool ring_poll(struct ring *r)
 {
@@ -203,6 +227,8 @@ static bool ring_poll(struct ring *r)
     bool work = false;
 
     pace_start(&pace, &pace_ring, r->habit_ns, r->layout.idle_timeout_ns);
+    pace.polite = r->decoder.submitted;
+    r->decoder.submitted = false;
     while (!ring_stopping(r)) {
         if (atomic_load_explicit(r->tail, memory_order_acquire) != r->at) {
             work = true;
@@ -215,7 +241,11 @@ static bool ring_poll(struct ring *r)
             objects_sleep(r->decoder.objects, &r->decoder.reader);
             asleep = true;
         }
-        pace_wait(&pace);
+        if (pace.sleep_ns != 0) {
+            ring_doze(r, pace.sleep_ns);
+        } else {
+            pace_wait(&pace);
+        }
     }
     r->habit_ns = pace_habit(&pace);
     if (asleep) {
@@ -348,7 +378,7 @@ static int ring_make(struct context *ctx, uint64_t id, const struct ring_layout 
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->wake, NULL);
+    pthread_cond_init(&r->wake, &monotonic);
     pthread_cond_init(&r->progress, &monotonic);
     pthread_condattr_destroy(&monotonic);
     r->ctx = ctx;
@@ -549,14 +579,6 @@ int ring_submit_virtqueue_seqno(struct context *ctx, uint64_t id, uint64_t seqno
     return 0;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* Sleeps at most `ns` for the ring's progress. */
 static void ring_wait_slice(struct ring *r, uint32_t seqno, uint64_t ns)
 {
@@ -575,6 +597,13 @@ static int ring_wait(struct ring *r, uint32_t seqno)
     uint64_t slice = WAIT_FIRST_NS;
     uint64_t dry_since = 0;
 
+    /* Mostly the ring is at it: what is waited for is one allocation of memory. */
+    for (int i = 0; i < WAIT_LOOKS; i++) {
+        if (reached(atomic_load_explicit(r->head, memory_order_acquire), seqno)) {
+            return 0;
+        }
+        sched_yield();
+    }
     for (;;) {
         uint32_t head = atomic_load_explicit(r->head, memory_order_acquire);
         uint32_t tail = atomic_load_explicit(r->tail, memory_order_acquire);

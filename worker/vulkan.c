@@ -316,19 +316,20 @@ static bool try_driver(struct vulkan *v, void *library, VkDriverId wanted)
     return false;
 }
 
-/* The loader has found the driver by its manifest, which it cannot do again once files are out of
- * reach. From here on it gets the driver by pointer, if it knows how to. The first instance ends
- * before the one that is kept begins: with it the driver has written down what it compiled. */
-static VkResult adopt_driver(struct vulkan *v, VkDriverId wanted)
+/* The instance that is kept. The loader has found the driver by its manifest, which it cannot do
+ * again once files are out of reach: from here on it gets the driver by pointer, if it knows how to.
+ * The first instance ends before: with it the driver has written down what it compiled. */
+static VkResult renew_instance(struct vulkan *v, bool direct, VkDriverId wanted)
 {
     struct loaded loaded = { .count = 0 };
 
-    if (!has_direct_loading(v)) {
-        return VK_SUCCESS;
-    }
+    /* Held, so that it is not loaded twice. */
     (void)dl_iterate_phdr(collect_driver, &loaded);
     destroy_instance(v, v->warm_instance);
     v->warm_instance = NULL;
+    if (!direct) {
+        return make_instance(v, &v->warm_instance);
+    }
     for (uint32_t i = 0; i < loaded.count; i++) {
         if (v->driver || !try_driver(v, loaded.libraries[i], wanted)) {
             dlclose(loaded.libraries[i]);
@@ -374,7 +375,7 @@ static int instance_failed(const struct why *why, VkResult result)
 }
 
 /* The best device of the warm instance, and one VkDevice of it made and destroyed. */
-static int use_device(struct vulkan *v, const struct why *why, struct chosen *ret_chosen)
+static int use_device(struct vulkan *v, bool make, const struct why *why, struct chosen *ret_chosen)
 {
     const struct driver *driver;
     int r;
@@ -385,16 +386,18 @@ static int use_device(struct vulkan *v, const struct why *why, struct chosen *re
         return r;
     }
     driver = driver_find(ret_chosen->driver_id);
-    return driver && driver->make_device ? make_device(v, ret_chosen->device, why) : 0;
+    return make && driver && driver->make_device ? make_device(v, ret_chosen->device, why) : 0;
 }
 
-/* All of it twice: what the first instance has compiled, the second one and guests find in the
- * worker's own cache (policy/jail.h). */
+/* Twice where the driver is to be given by pointer, or where no earlier worker has left its cache:
+ * what the first instance has compiled, the second one and guests find in the worker's own
+ * (policy/jail.h). */
 static int warm_up(struct vulkan *v, const struct why *why)
 {
     const struct driver *driver;
     struct chosen chosen;
     VkResult result;
+    bool direct;
     int r;
 
     r = open_loader(v, why);
@@ -405,16 +408,17 @@ static int warm_up(struct vulkan *v, const struct why *why)
     if (result != VK_SUCCESS) {
         return instance_failed(why, result);
     }
-    r = use_device(v, why, &chosen);
+    direct = has_direct_loading(v);
+    r = use_device(v, !direct || !v->cached, why, &chosen);
     if (r < 0) {
         return r;
     }
-    result = adopt_driver(v, chosen.driver_id);
-    if (result != VK_SUCCESS) {
-        return instance_failed(why, result);
-    }
-    if (v->driver) {
-        r = use_device(v, why, &chosen);
+    if (direct || !v->cached) {
+        result = renew_instance(v, direct, chosen.driver_id);
+        if (result != VK_SUCCESS) {
+            return instance_failed(why, result);
+        }
+        r = use_device(v, true, why, &chosen);
         if (r < 0) {
             return r;
         }

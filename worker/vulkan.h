@@ -26,6 +26,7 @@ struct vulkan {
     VkInstance warm_instance; /* kept: the loader and driver stay loaded */
     /* What instance.c knows of it, for a guest to be given; NULL: it has been, or is never to be. */
     struct instance *_Atomic ready;
+    bool cached;          /* what the driver compiles at first is there already */
     bool any_application; /* the driver does the same for every application, whatever its name */
     char device_name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     char policy[64];      /* overlay that fits the driver: "lavapipe", "radv", ... */

@@ -356,6 +356,9 @@ int contexts_create(struct contexts *c, uint32_t id, const char *name, int *ret_
     vmm_fd = pair[0];
     /* As large as the host grants; a jail that forbids it leaves the usual size. */
     (void)seqpacket_raise_max(vmm_fd, SOCKET_MESSAGE);
+    /* The VMM waits for each answer. A worker that sends more without being asked would hold
+     * descriptors in flight that all of its user's processes share, other workers among them. */
+    (void)seqpacket_lower_max(pair[1]);
     r = registry_add(&c->registry, id, name, pair[1], &ctx);
     if (r < 0) {
         return r;

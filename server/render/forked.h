@@ -4,11 +4,17 @@
  *
  * It has our address-space layout, which exec would have made afresh. There is no pidfd either (a
  * process made by fork has none, and the jail forbids to open one): SIGCHLD tells of deaths.
+ *
+ * Where the jail lets clone make namespaces, as crosvm's does, a worker gets a user, a pid and a
+ * network namespace: it cannot see, signal or trace us and other workers, and what it starts ends
+ * with it. Our child is then process 1 of these and nothing else, and its child the worker: libc
+ * knows no fork into namespaces, and would not know its own thread after one.
  */
 #ifndef CORDON_SERVER_RENDER_FORKED_H
 #define CORDON_SERVER_RENDER_FORKED_H
 
 #include <signal.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "ipc/base.h"
@@ -18,12 +24,14 @@ struct loop;
 struct loop_source;
 
 struct forked {
+    uint64_t namespaces; /* CLONE_NEW* */
     struct list children;
     struct loop_source *deaths;
 };
 
-/* From here on SIGCHLD is blocked and comes to the loop. 0 or a negative errno. */
-MUST_USE int forked_init(struct forked *f, struct loop *loop);
+/* From here on SIGCHLD is blocked and comes to the loop. *ret_layers: those that workers will have.
+ * 0 or a negative errno. */
+MUST_USE int forked_init(struct forked *f, struct loop *loop, uint32_t *ret_layers);
 void forked_fini(struct forked *f);
 
 struct forked_start {

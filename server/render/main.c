@@ -290,15 +290,16 @@ static bool find_forked_worker(struct server *s)
     return found;
 }
 
-static void say_whose_jail(void)
+static void say_whose_jail(const struct server *s)
 {
-    char theirs[256];
+    char theirs[256], ours[160];
 
     outer_jail_describe(theirs, sizeof(theirs));
-    log_info("sandbox: the jail that was here first forbids one of ours. Its layers, around this "
-             "server and all workers alike: %s. Ours: a process per context that holds nothing of "
-             "another's. For a filter around each worker, %s",
-             theirs, DIST_POLICY);
+    sandbox_layers_text(s->spawner.plan.layers, ours, sizeof(ours));
+    log_info(
+        "sandbox: the jail that was here first forbids most of ours. Its layers, around this "
+        "server and all workers alike: %s. Ours, around each worker: %s. For all of ours too, %s",
+        theirs, ours, DIST_POLICY);
 }
 
 /* What workers need, once. A host that cannot start one still gets a server: the VM goes on, its
@@ -341,7 +342,6 @@ static bool prepare_workers(struct server *s)
             return false;
         }
         config.library = s->library;
-        say_whose_jail();
     } else if (s->options.worker_path) {
         config.worker_path = s->options.worker_path;
     } else {
@@ -356,6 +356,9 @@ static bool prepare_workers(struct server *s)
         log_error("a system call filter that was in force at our start refuses seccomp; workers "
                   "cannot be confined inside it: start the server outside that jail, it brings its "
                   "own, or let the jail allow more (" DIST_POLICY ")");
+    }
+    if (s->spawner.forks) {
+        say_whose_jail(s);
     }
     say_what_is_loose(s, missing);
     seal_server(s);
@@ -459,6 +462,12 @@ int main(int argc, char **argv)
                 "here (%s: %s); install it (Debian: vulkan-validationlayers)\n",
                 VALIDATION_MANIFEST, strerror(errno));
         return EXIT_USAGE;
+    }
+    /* In every line, so that nobody reads one without knowing. */
+    if (s.options.level == SANDBOX_LEVEL_OFF) {
+        log_set_program("cordon-render-server [SANDBOX OFF]");
+    } else if (s.options.learn) {
+        log_set_program("cordon-render-server [LEARNING]");
     }
     reset_signals();
     outer_jail_expect(&s.outer);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -188,12 +189,13 @@ static int prepare_exec(struct spawner *s, const struct spawner_config *config,
     return r < 0 ? r : probe(s, &config->sandbox, ret_missing, ret_failure);
 }
 
-/* Of our layers only the one that takes nobody's leave. */
+/* Of our layers only those that take nobody's leave. */
 static int prepare_fork(struct spawner *s, const struct spawner_config *config,
                         struct sandbox_failure *ret_failure)
 {
     const char *limit = limits_need_cgroup(config->limits, 0);
     char what[sizeof(ret_failure->what)];
+    uint32_t layers;
     int r;
 
     if (limit || config->cgroup[0] == '/') {
@@ -201,13 +203,13 @@ static int prepare_fork(struct spawner *s, const struct spawner_config *config,
                        limit ? "--limit " : "--cgroup", limit ? limit : "");
         return failed(ret_failure, -ENOTSUP, SANDBOX_EXIT_CGROUP, what);
     }
-    r = forked_init(&s->forked, config->loop);
+    r = forked_init(&s->forked, config->loop, &layers);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_EXEC, "signalfd(SIGCHLD)");
     }
     s->forks = true;
     s->library = config->library;
-    s->plan = (struct jail_plan){ .layers = SANDBOX_FDS, .uid = geteuid(), .gid = getegid() };
+    s->plan = (struct jail_plan){ .layers = layers, .uid = geteuid(), .gid = getegid() };
     return 0;
 }
 
@@ -243,6 +245,7 @@ void spawner_fini(struct spawner *s)
     }
     close_fd(&s->worker_fd);
     close_fd(&s->null_fd);
+    close_fd(&s->cache_fd);
 }
 
 /* A page that the worker writes and we read, also when it is dead: of fixed size, so that no
@@ -274,6 +277,28 @@ void spawn_unmap_record(const struct worker_record *record)
 {
     if (record) {
         (void)munmap((void *)record, sizeof(*record));
+    }
+}
+
+/* For a worker to be the first to fill; what it writes beyond the limit is not kept. -1: not wanted,
+ * or not to be had, and then each worker compiles for itself. */
+static int make_cache(const struct spawner *s)
+{
+    const bool wanted = s->plan.cache && (s->plan.layers & SANDBOX_MOUNTS);
+
+    return wanted && s->cache_fd < 0 ? memfd_create("cordon-cache", MFD_CLOEXEC | MFD_ALLOW_SEALING)
+                                     : -1;
+}
+
+void spawn_keep_cache(struct spawner *s, int own_fd)
+{
+    AUTO_CLOSE int fd = own_fd;
+    struct stat st;
+
+    if (s->cache_fd < 0 && fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 &&
+        st.st_size <= WORKER_CACHE_SIZE &&
+        fd_seal(fd, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+        s->cache_fd = take_fd(&fd);
     }
 }
 
@@ -349,6 +374,7 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     AUTO_CLOSE int log_ours = -1;
     AUTO_CLOSE int log_theirs = -1;
     AUTO_CLOSE int record_fd = -1;
+    AUTO_CLOSE int cache_fd = -1;
     const struct worker_record *record = NULL;
     char *const argv[] = { (char *)"cordon-worker", NULL };
     int fds[WORKER_FD_COUNT], pair[2];
@@ -363,6 +389,7 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     }
     control_ours = pair[0];
     control_theirs = pair[1];
+    (void)seqpacket_lower_max(control_theirs); /* see contexts_create */
     r = make_log_pipe(&log_ours, &log_theirs);
     if (r < 0) {
         return failed(ret_failure, r, SANDBOX_EXIT_FDS, "pipe2");
@@ -376,6 +403,8 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     fds[WORKER_FD_LOG] = log_theirs;
     fds[WORKER_FD_CONTROL] = control_theirs;
     fds[WORKER_FD_RECORD] = record_fd;
+    cache_fd = make_cache(s);
+    fds[WORKER_FD_CACHE] = cache_fd >= 0 ? cache_fd : s->cache_fd >= 0 ? s->cache_fd : s->null_fd;
     r = s->forks ? start_fork(s, fds, argv, ret, ret_failure)
                  : start_exec(s, fds, argv, ret, ret_failure);
     if (r < 0) {
@@ -385,6 +414,7 @@ int spawn_worker(struct spawner *s, struct spawned *ret, struct sandbox_failure 
     ret->control_fd = take_fd(&control_ours);
     ret->log_fd = take_fd(&log_ours);
     ret->record = record;
+    ret->cache_fd = take_fd(&cache_fd);
     return 0;
 }
 

@@ -36,6 +36,7 @@ struct spawner {
     uint32_t n_started;
     int worker_fd; /* the worker's program, opened at start */
     int null_fd;
+    int cache_fd; /* what a worker's driver compiled, sealed; -1: none yet */
     /* Workers are forked. */
     bool forks;
     const char *library;
@@ -50,6 +51,7 @@ struct spawned {
     int control_fd;                     /* our end; worker_wire.h */
     int log_fd;                         /* read end, non-blocking */
     const struct worker_record *record; /* mapped read-only; spawn_unmap_record */
+    int cache_fd;                       /* that this one is to fill: spawn_keep_cache; -1: none */
     int cgroup_fd;                      /* its control group, -1: none */
     uint32_t number;                    /* of that group; spawn_remove_cgroup */
 };
@@ -68,9 +70,9 @@ struct spawner_config {
 };
 
 /* Before spawner_init, and when that was never called: starts nothing. */
-#define SPAWNER_NONE                                                          \
-    {                                                                         \
-        .cgroup = { .fd = -1, .base_fd = -1 }, .worker_fd = -1, .null_fd = -1 \
+#define SPAWNER_NONE                                                                          \
+    {                                                                                         \
+        .cgroup = { .fd = -1, .base_fd = -1 }, .worker_fd = -1, .null_fd = -1, .cache_fd = -1 \
     }
 
 /* Opens what workers need, and tries the jail once, so that what this host lacks is known now.
@@ -91,6 +93,10 @@ void spawn_kill(const struct spawner *s, pid_t pid, int death_fd);
 void spawn_reap(struct spawner *s, pid_t pid, int death_fd, siginfo_t *ret);
 /* Its control group, once it is reaped. */
 void spawn_remove_cgroup(struct spawner *s, uint32_t number);
+
+/* From a worker that is ready and has no guest yet: what it has compiled, for the next ones. Takes
+ * own_fd, -1 too. */
+void spawn_keep_cache(struct spawner *s, int own_fd);
 
 void spawn_unmap_record(const struct worker_record *record);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "ipc/cleanup.h"
@@ -162,6 +163,7 @@ static void worker_free(struct worker *w)
         notify_fini(&w->notify);
     }
     close_fd(&w->mem_fd);
+    close_fd(&w->cache_fd);
     estate_fini(&w->estate);
     close_fd(&w->control_fd);
     close_fd(&w->status_fd);
@@ -310,7 +312,12 @@ static void on_notify(void *arg, int fd, uint32_t events)
     char line[320];
 
     (void)fd;
-    (void)events;
+    /* The last thread under the filter has gone; the process may take seconds to give its memory
+     * back, and the descriptor would be ready all that time. */
+    if (!(events & EPOLLIN)) {
+        w->notify_source = loop_source_remove(w->notify_source);
+        return;
+    }
     switch (notify_handle(&w->notify, line, sizeof(line))) {
     case NOTIFY_ANSWERED:
         break;
@@ -406,6 +413,8 @@ static int handle_ready(struct worker *w, const struct worker_ready *m, struct f
         return 0; /* on its way out */
     }
     loop_timer_disarm(w->deadline);
+    /* Before it can have a guest. */
+    spawn_keep_cache(s->spawner, take_fd(&w->cache_fd));
     w->state = WORKER_READY;
     w->ready = true;
     /* W^X is the one layer that cannot be seen from outside, nor is put on by us. */
@@ -588,6 +597,7 @@ int supervisor_start(struct supervisor *s, struct worker **ret)
         .death_fd = p.death_fd,
         .status_fd = p.status_fd,
         .mem_fd = -1,
+        .cache_fd = p.cache_fd,
         .cgroup_fd = p.cgroup_fd,
         .cgroup_number = p.number,
         .control_fd = p.control_fd,

@@ -46,6 +46,7 @@ struct worker {
     int cgroup_fd;          /* its control group, -1: none */
     uint32_t cgroup_number; /* for spawn_remove_cgroup */
     int mem_fd;             /* its memory, opened before it sealed itself; notify's after READY */
+    int cache_fd;           /* that it is to fill until READY, or -1 */
     struct notify notify;
     bool has_notify;
     uint32_t layers;         /* the sandbox layers that stand around it */

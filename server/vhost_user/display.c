@@ -166,6 +166,34 @@ uint32_t display_edid(const struct display_mode *mode, uint8_t e[128])
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
+int display_get_info(struct gpu *g, struct command *c)
+{
+    struct virtio_gpu_display_info *d = &c->answer.display_info;
+
+    memset(d, 0, sizeof(*d));
+    if (g->display.mode.width > 0) {
+        d->scanouts[0].rect.width = g->display.mode.width;
+        d->scanouts[0].rect.height = g->display.mode.height;
+        d->scanouts[0].enabled = 1;
+    }
+    c->answer_size = sizeof(*d);
+    return VIRTIO_GPU_OK_DISPLAY_INFO;
+}
+
+int display_get_edid(struct gpu *g, struct command *c)
+{
+    const struct virtio_gpu_get_edid *m = (const void *)c->bytes;
+    struct virtio_gpu_edid *e = &c->answer.edid;
+
+    if (m->scanout != 0 || g->display.mode.width == 0) {
+        return VIRTIO_GPU_ERR_INVALID_SCANOUT_ID;
+    }
+    memset(e, 0, sizeof(*e));
+    e->size = display_edid(&g->display.mode, e->edid);
+    c->answer_size = sizeof(*e);
+    return VIRTIO_GPU_OK_EDID;
+}
+
 int scanout_set(struct gpu *g, struct command *c)
 {
     const struct virtio_gpu_set_scanout *m = (const void *)c->bytes;

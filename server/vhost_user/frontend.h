@@ -61,6 +61,8 @@ void frontend_fini(struct frontend *f);
 /* Takes own_fd, a connected socket, success or not; there must be no front end. */
 MUST_USE int frontend_connect(struct frontend *f, int own_fd);
 void frontend_disconnect(struct frontend *f);
+/* Answers the message that is being served. 0, or a negative errno: the connection is of no use. */
+MUST_USE int frontend_reply(struct frontend *f, const void *payload, uint32_t size);
 static inline bool frontend_connected(const struct frontend *f)
 {
     return f->link.fd >= 0;

@@ -182,6 +182,10 @@ bool gpu_has_mapped(const struct gpu *g, int fd);
  * again when the context's socket is writable; -EBUSY: when any context has got on. */
 typedef int (*command_fn)(struct gpu *g, struct command *c);
 
+/* An empty one; NULL: out of memory. */
+struct command *command_new(struct gpu *g);
+/* NULL is fine. */
+void command_free(struct command *c);
 /* The answer is there, but for its type: asks for a fence if there is one, or hands it over. */
 void command_finish(struct gpu *g, struct command *c, uint32_t type);
 /* Keeps a command that waits for something else than a fence; its bytes may go. */
@@ -223,7 +227,14 @@ void context_tick(void *arg);
 struct context *context_making(const struct gpu *g, uint32_t resource_id);
 
 struct resource *resource_find(const struct gpu *g, uint32_t id);
+/* NULL: out of memory, or too many. */
+struct resource *resource_new(struct gpu *g, uint32_t id, enum resource_kind kind);
 void resource_remove(struct gpu *g, struct resource *r);
+/* Copies the n entries that lie at `offset` of a command. 0 or an answer's type. */
+int resource_take_entries(struct gpu *g, struct resource *r, const struct command *c, size_t offset,
+                          uint32_t n);
+void resource_forget_entries(struct gpu *g, struct resource *r);
+
 /* Where a reader of a resource's guest memory is: entry `entry` begins at `offset`. */
 struct place {
     uint32_t entry;
@@ -255,6 +266,10 @@ int resource_attach_backing(struct gpu *g, struct command *c);
 int resource_detach_backing(struct gpu *g, struct command *c);
 int resource_transfer_2d(struct gpu *g, struct command *c);
 int resource_flush(struct gpu *g, struct command *c);
+int capset_get_info(struct gpu *g, struct command *c);
+int capset_get(struct gpu *g, struct command *c);
+int display_get_info(struct gpu *g, struct command *c);
+int display_get_edid(struct gpu *g, struct command *c);
 int scanout_set(struct gpu *g, struct command *c);
 int scanout_set_blob(struct gpu *g, struct command *c);
 int cursor_update(struct gpu *g, struct command *c);

@@ -328,6 +328,9 @@ int main(int argc, char **argv)
     case OPTIONS_RUN:
         break;
     }
+    if (options.sandbox == SANDBOX_LEVEL_OFF) {
+        log_set_program("cordon-vhost-user-gpu [SANDBOX OFF]");
+    }
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     log_set_level(options.log_level);

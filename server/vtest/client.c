@@ -18,6 +18,8 @@
 #define CLIENT_BATCH 64
 /* A payload buffer larger than this is not kept. */
 #define CLIENT_KEEP 65536
+/* A request up to this size is seen as a whole and taken as a whole; Mesa's nearly all are. */
+#define CLIENT_SMALL 512
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
@@ -114,6 +116,51 @@ static int make_room(struct client *c)
     return 0;
 }
 
+/* A small request is left unread until it is all there; others are read piece by piece. */
+static int look_ahead(struct client *c)
+{
+    uint8_t bytes[CLIENT_SMALL];
+    ssize_t n = receive(c, bytes, sizeof(bytes), MSG_PEEK);
+
+    if (n < 0) {
+        return (int)n;
+    }
+    if ((size_t)n < VTEST_HEADER_SIZE) {
+        return -EAGAIN;
+    }
+    if (vtest_request_parse(bytes, &c->request) < 0 ||
+        c->request.size > sizeof(bytes) - VTEST_HEADER_SIZE || make_room(c) < 0) {
+        c->state = CLIENT_LENGTH;
+        return 0;
+    }
+    c->unread = VTEST_HEADER_SIZE + c->request.size;
+    if ((size_t)n < c->unread) {
+        return -EAGAIN;
+    }
+    memcpy(c->header, bytes, VTEST_HEADER_SIZE);
+    if (c->request.size > 0) {
+        memcpy(c->payload, bytes + VTEST_HEADER_SIZE, c->request.size);
+    }
+    c->state = CLIENT_RUN;
+    return 0;
+}
+
+/* Takes what was left unread. */
+static int consume(struct client *c)
+{
+    uint8_t bytes[CLIENT_SMALL];
+
+    while (c->unread > 0) {
+        ssize_t n = receive(c, bytes, MIN(c->unread, sizeof(bytes)), 0);
+
+        if (n < 0) {
+            return (int)n;
+        }
+        c->unread -= (size_t)n;
+    }
+    return 0;
+}
+
 static int read_command(struct client *c, const char **ret_why)
 {
     uint8_t *command = c->header + sizeof(uint32_t);
@@ -136,6 +183,7 @@ static int read_command(struct client *c, const char **ret_why)
         return -EPROTO;
     }
     c->got = 0;
+    c->unread = last_size(c);
     if (c->request.size == 0) {
         c->state = CLIENT_RUN;
         return 0;
@@ -211,10 +259,19 @@ static void next_request(struct client *c)
     c->progress = (struct client_progress){ .begun = false };
     c->got = 0;
     c->reply_size = c->reply_sent = 0;
-    c->state = CLIENT_LENGTH;
+    c->state = CLIENT_AHEAD;
     if (c->payload_room > CLIENT_KEEP) {
         free(take_ptr(c->payload));
         c->payload_room = 0;
+    }
+}
+
+/* Is there room for our reply again? Not asked otherwise: it wakes us for each read of the client. */
+static void watch_room(struct client *c, bool on)
+{
+    if (on != c->watches_room) {
+        c->watches_room = on;
+        (void)loop_source_set_events(c->source, EPOLLIN | EPOLLET | (on ? EPOLLOUT : 0));
     }
 }
 
@@ -222,11 +279,12 @@ static void next_request(struct client *c)
  * anything else: the client is gone. */
 static int step(struct client *c, const char **ret_why)
 {
-    uint8_t last[sizeof(uint32_t)];
     size_t before_last;
     int r = 0;
 
     switch (c->state) {
+    case CLIENT_AHEAD:
+        return look_ahead(c);
     case CLIENT_LENGTH:
         r = fill(c, c->header, sizeof(uint32_t));
         break;
@@ -246,10 +304,11 @@ static int step(struct client *c, const char **ret_why)
         }
         break;
     case CLIENT_CONSUME:
-        r = (int)MIN(receive(c, last, last_size(c), 0), 0);
+        r = consume(c);
         break;
     case CLIENT_REPLY:
         r = reply(c);
+        watch_room(c, r == -EAGAIN);
         if (r == 0) {
             next_request(c);
             return 0;
@@ -269,7 +328,7 @@ void client_go_on(struct client *c)
 
     for (int requests = 0; r == 0 && requests < CLIENT_BATCH;) {
         r = step(c, &why);
-        requests += c->state == CLIENT_LENGTH;
+        requests += c->state == CLIENT_AHEAD;
     }
     if (r == 0) {
         loop_timer_arm(c->again, 0);
@@ -341,7 +400,7 @@ int client_create(struct front *front, int own_fd)
     }
     if (r == 0) {
         /* Edge-triggered: what is left unread on purpose must not wake us again and again. */
-        r = loop_add_io(front->loop, c->fd, EPOLLIN | EPOLLOUT | EPOLLET, on_socket, c, &c->source);
+        r = loop_add_io(front->loop, c->fd, EPOLLIN | EPOLLET, on_socket, c, &c->source);
     }
     if (r < 0) {
         client_destroy(c);

@@ -5,7 +5,7 @@
  * again when the descriptor it needs becomes ready; meanwhile no further request of this client is
  * read, which bounds what it can make us hold.
  *
- * The last word of a request stays unread in the socket until the request has succeeded. A client
+ * At least the last word of a request stays unread in the socket until it has succeeded. A client
  * whose connection is closed like that sees a reset and stops at once; after an orderly close Mesa
  * would wait for ever.
  */
@@ -30,12 +30,13 @@ struct loop_source;
 #define CLIENT_REPLY_WORDS 64
 
 enum client_state {
-    CLIENT_LENGTH,  /* reads the first word of a header */
+    CLIENT_AHEAD,   /* sees a small request as a whole, goes on to run it */
+    CLIENT_LENGTH,  /* or reads the first word of a header */
     CLIENT_COMMAND, /* sees the second */
     CLIENT_PAYLOAD, /* reads the payload but for its last word */
     CLIENT_LAST,    /* sees the last word */
     CLIENT_RUN,     /* executes; may be taken up again */
-    CLIENT_CONSUME, /* takes the last word */
+    CLIENT_CONSUME, /* takes the last word, or the whole */
     CLIENT_REPLY,   /* sends the reply, then its descriptor */
 };
 
@@ -66,11 +67,13 @@ struct client {
     struct vtest_request request;
     uint8_t *payload; /* request.size bytes are there in CLIENT_RUN */
     size_t payload_room, got;
+    size_t unread; /* bytes of the request that are still in the socket while it runs */
     struct client_progress progress;
 
     uint32_t reply[CLIENT_REPLY_WORDS];
     size_t reply_size, reply_sent;
-    int reply_fd; /* goes with a byte of its own behind the reply; -1: none */
+    bool watches_room; /* for the rest of a reply */
+    int reply_fd;      /* goes with a byte of its own behind the reply; -1: none */
 
     bool named; /* CREATE_RENDERER has come */
     char name[32];

@@ -6,7 +6,7 @@
  *
  * Prints one JSON object, KIND to {"ns": processor time per command, "commands": N}, best of the
  * rounds. Under callgrind with --toggle-collect=bench_decode_run, one KIND and one round, what is
- * collected is those N commands; scripts/bench-decode does that.
+ * collected is those N commands; tests/bench/decode.py does that.
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc/log.h"
 #include "ipc/map.h"
 #include "ipc/worker_wire.h"
 #include "tests/fakevk/fakevk.h"
@@ -270,6 +271,7 @@ static void set_up(void)
     struct object *device;
     int fd = -1;
 
+    log_to_fd(-1); /* failures are told by fail_if_failed */
     fakevk_open(&vulkan);
     if (memfd_create_sized("record", sizeof(struct worker_record), &fd) < 0 ||
         recorder_init(&recorder, fd) < 0 ||

@@ -37,15 +37,15 @@ struct shared {
     pthread_barrier_t start;
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout compute_layout;
-    VkPipeline compute;
     VkRenderPass pass;
     VkPipelineLayout flat_layout;
-    VkPipeline flat;
 };
 
 struct worker {
     struct shared *shared;
     uint32_t number;
+    VkPipeline compute;
+    VkPipeline flat;
     VkCommandPool pool;
     struct buffer words;
     struct buffer pixels;
@@ -93,7 +93,7 @@ static VkCommandBuffer record_compute(struct worker *w, uint32_t round)
     VkCommandBuffer commands = allocate(w, VK_COMMAND_BUFFER_LEVEL_SECONDARY);
 
     begin(commands, &inheritance, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT);
-    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, w->shared->compute);
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, w->compute);
     vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, w->shared->compute_layout, 0,
                             1, &w->set, 0, NULL);
     vkCmdPushConstants(commands, w->shared->compute_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
@@ -116,7 +116,7 @@ static VkCommandBuffer record_draws(struct worker *w, uint32_t round)
     begin(commands, &inheritance,
           VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT |
               VK_COMMAND_BUFFER_USAGE_RENDER_PASS_CONTINUE_BIT);
-    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, w->shared->flat);
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, w->flat);
     set_viewport(commands, SIZE, SIZE);
     for (uint32_t row = 0; row < SIZE; row++) {
         const struct flat_push push = {
@@ -246,6 +246,14 @@ static void worker_create(struct worker *w)
         .queueFamilyIndex = app->family,
     };
 
+    /* Mesa gives a thread that makes pipelines before it submits a ring of its own. */
+    w->compute = compute_pipeline_create(app, SPIRV(fill_comp), s->compute_layout, NULL);
+    w->flat = graphics_pipeline_create(app, &(struct graphics_info){
+                                                .vertex = SPIRV(flat_vert),
+                                                .fragment = SPIRV(flat_frag),
+                                                .layout = s->flat_layout,
+                                                .pass = s->pass,
+                                            });
     MUST(vkCreateCommandPool(app->device, &pool, NULL, &w->pool));
     w->words = buffer_create(app, 4 * WORDS, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, HOST_MEMORY);
     memset(w->words.map, 0, 4 * WORDS);
@@ -269,6 +277,8 @@ static void worker_destroy(struct worker *w)
     image_destroy(app, &w->target);
     buffer_destroy(app, &w->pixels);
     buffer_destroy(app, &w->words);
+    vkDestroyPipeline(app->device, w->flat, NULL);
+    vkDestroyPipeline(app->device, w->compute, NULL);
 }
 
 static void *worker_run(void *data)
@@ -300,29 +310,20 @@ static void shared_create(struct shared *s)
     s->set_layout = set_layout_create(app, &binding, 1);
     s->compute_layout = pipeline_layout_create(app, &s->set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT,
                                                sizeof(struct fill_push));
-    s->compute = compute_pipeline_create(app, SPIRV(fill_comp), s->compute_layout, NULL);
     s->pass =
         render_pass_create(app, VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
     s->flat_layout =
         pipeline_layout_create(app, NULL, 0,
                                VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT,
                                sizeof(struct flat_push));
-    s->flat = graphics_pipeline_create(app, &(struct graphics_info){
-                                                .vertex = SPIRV(flat_vert),
-                                                .fragment = SPIRV(flat_frag),
-                                                .layout = s->flat_layout,
-                                                .pass = s->pass,
-                                            });
 }
 
 static void shared_destroy(struct shared *s)
 {
     struct app *app = &s->app;
 
-    vkDestroyPipeline(app->device, s->flat, NULL);
     vkDestroyPipelineLayout(app->device, s->flat_layout, NULL);
     vkDestroyRenderPass(app->device, s->pass, NULL);
-    vkDestroyPipeline(app->device, s->compute, NULL);
     vkDestroyPipelineLayout(app->device, s->compute_layout, NULL);
     vkDestroyDescriptorSetLayout(app->device, s->set_layout, NULL);
 }

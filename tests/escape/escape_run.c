@@ -131,7 +131,7 @@ static int check_host(uint32_t layers)
     if (!layers) {
         return 0;
     }
-    r = jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure);
+    r = jail_plan_init(&plan, &config, jailed_policy(), &failure);
     plan.layers &= layers;
     if (r == 0) {
         r = jail_probe(&plan, &config, &missing, &failure);

@@ -496,7 +496,7 @@ ATTEMPT(many_threads)
 
     (void)pthread_attr_init(&attr);
     (void)pthread_attr_setstacksize(&attr, 65536);
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 1000; i++) {
         pthread_t t;
         int r = pthread_create(&t, &attr, wait_for_ever, NULL);
 

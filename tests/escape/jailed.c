@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -15,6 +16,13 @@
 #include "policy/filter.h"
 #include "policy/jail.h"
 #include "policy/notify.h"
+
+const struct policy_program *jailed_policy(void)
+{
+    const char *name = getenv("CORDON_POLICY");
+
+    return policy_worker(name ? name : "lavapipe");
+}
 
 static int fail(struct jailed_result *result, int error, const char *what)
 {
@@ -53,12 +61,14 @@ static int spawn_jailed(uint32_t layers, const char *program, char *const *argv,
     static const struct sandbox_config config = { .level = SANDBOX_LEVEL_STRICT };
     AUTO_CLOSE int binary = open(program, O_RDONLY | O_CLOEXEC);
     AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    const char *env[JAIL_MAX_ENV + 1];
+    const char *env[JAIL_MAX_ENV + 2];
+    char policy[64];
+    unsigned n = 0;
     struct sandbox_failure failure;
     struct jail_plan plan;
     int r;
 
-    r = jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure);
+    r = jail_plan_init(&plan, &config, jailed_policy(), &failure);
     if (r == 0) {
         plan.layers &= layers;
         plan.exec_fd = binary;
@@ -69,6 +79,13 @@ static int spawn_jailed(uint32_t layers, const char *program, char *const *argv,
         plan.fds[JAILED_FD_EXTRA] = extra >= 0 ? extra : null;
         plan.n_fds = JAILED_FD_EXTRA + 1;
         jail_environment(&plan, environ, env);
+        while (env[n]) {
+            n++;
+        }
+        (void)snprintf(policy, sizeof(policy), "CORDON_POLICY=%s",
+                       getenv("CORDON_POLICY") ? getenv("CORDON_POLICY") : "lavapipe");
+        env[n] = policy;
+        env[n + 1] = NULL;
         r = jail_spawn(&plan, argv, env, child, &failure);
     }
     if (r == 0) {
@@ -160,7 +177,7 @@ int jailed_run(uint32_t layers, const char *program, char *const *argv, int extr
                struct jailed_result *result)
 {
     static const char *const devices[] = { "/dev/udmabuf", NULL };
-    const struct policy_program *policy = policy_worker("lavapipe");
+    const struct policy_program *policy = jailed_policy();
     struct notify notify = { .listener = -1, .mem = -1 };
     AUTO_CLOSE int ours = -1, out = -1, listener = -1, mem = -1;
     int pair[2], pipe_fds[2], r;

@@ -29,7 +29,11 @@ struct jailed_result {
 int jailed_run(uint32_t layers, const char *program, char *const *argv, int extra_fd,
                struct jailed_result *result);
 
-/* Program's side, for lavapipe's policy: seals, hands the listener over and waits until the
+/* The driver's policy that $CORDON_POLICY names; lavapipe's if it names none. */
+struct policy_program;
+const struct policy_program *jailed_policy(void);
+
+/* Program's side, for the same policy: seals, hands the listener over and waits until the
  * supervisor has verified it. Does nothing but wait when it runs with no jail. */
 void jailed_seal(uint32_t layers);
 

@@ -1,5 +1,6 @@
 /* The program's side of jailed.h: links the worker's library only. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,11 +17,16 @@ void jailed_seal(uint32_t layers)
     char byte = 'R';
     struct iovec iov = { &byte, 1 };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    const char *name = getenv("CORDON_POLICY");
+    const struct policy_program *policy = policy_worker(name ? name : "lavapipe");
     struct sandbox_failure failure;
     int listener = -1;
     uint32_t added;
 
-    if (layers && seal(policy_worker("lavapipe"), layers, &listener, &added, &failure) < 0) {
+    if ((layers & SANDBOX_SECCOMP) && policy->mdwe) {
+        layers |= SANDBOX_MDWE;
+    }
+    if (layers && seal(policy, layers, &listener, &added, &failure) < 0) {
         char text[1024];
 
         sandbox_failure_text(&failure, text, sizeof(text));

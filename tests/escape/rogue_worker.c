@@ -112,7 +112,8 @@ static void ready_again(void)
 
 static void oversized(void)
 {
-    static char big[65536] = { WORKER_OP_RING };
+    /* As long as its socket takes; no message is half as long. */
+    static char big[3000] = { WORKER_OP_RING };
 
     (void)tell(big, sizeof(big), -1, 0);
 }
@@ -260,6 +261,30 @@ static void spawn_helper(void)
     _exit(0);
 }
 
+/* To the VMM, which may be slow to read: what is on the way there is held by the kernel. */
+static void context_flood(void)
+{
+    static union {
+        char space[CMSG_SPACE(MANY_FDS * sizeof(int))];
+        struct cmsghdr align;
+    } u = { .align = { .cmsg_level = SOL_SOCKET,
+                       .cmsg_type = SCM_RIGHTS,
+                       .cmsg_len = CMSG_LEN(MANY_FDS * sizeof(int)) } };
+    struct iovec iov = { "x", 1 };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof(u)
+    };
+    int n = 0;
+
+    for (int i = 0; i < MANY_FDS; i++) {
+        memcpy(CMSG_DATA(&u.align) + i * (int)sizeof(int), &(int){ WORKER_FD_RECORD }, sizeof(int));
+    }
+    while (n < 100000 && sendmsg(context_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+        n++;
+    }
+    log_info("flooded its context with %d messages: %s", n, strerrorname_np(errno));
+}
+
 /* Descriptors that the client of a render server does not expect for a blob. */
 static void blob_of(int fd)
 {
@@ -311,6 +336,7 @@ static const struct {
     { "notify-flood", notify_flood },
     { "spawn-helper", spawn_helper },
     { "blob-socket", blob_socket },
+    { "context-flood", context_flood },
 };
 
 static int say_ready(const char *policy, int listener, uint32_t layers)
@@ -328,9 +354,32 @@ static void idle(void)
     }
 }
 
+/* READY as the worker would have it, before there is any context to be named after. The variable is
+ * one that operators may pass to drivers. */
+static int forge_ready(const char *how, const char *policy)
+{
+    int fd = -1;
+
+    if (strcmp(how, "late") == 0) {
+        (void)poll(NULL, 0, -1);
+    }
+    if (strcmp(how, "not-a-listener") == 0) {
+        fd = epoll_fd;
+    }
+    if (say_ready(strcmp(how, "other-driver") == 0 ? "radv" : policy, fd, ~0u) < 0) {
+        return WORKER_EXIT_INTERNAL;
+    }
+    if (strcmp(how, "ends") == 0) {
+        return 0;
+    }
+    (void)poll(NULL, 0, -1);
+    return 0;
+}
+
 int main(void)
 {
     const char *policy = getenv("CORDON_POLICY"), *seal_text = getenv("CORDON_SEAL");
+    const char *forged = getenv("vk_cordon_rogue");
     struct sandbox_failure failure;
     AUTO_FDSET struct fdset fds = { 0 };
     struct worker_context ctx;
@@ -345,6 +394,9 @@ int main(void)
         return SANDBOX_EXIT_FDS;
     }
     record = map;
+    if (forged) {
+        return forge_ready(forged, policy);
+    }
     if ((!seal_text || strcmp(seal_text, "none") != 0) &&
         seal(policy_worker(policy), SANDBOX_SECCOMP, &listener, &layers, &failure) < 0) {
         return failure.exit_code;

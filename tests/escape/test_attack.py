@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A real worker, with its driver loaded and a context served, that runs an attacker's code.
 
-usage: test_attack.py CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER
+usage: test_attack.py [--driver NAME] CORDON_RENDER_SERVER ATTACKED_WORKER LIBATTACK CORDON_WORKER
+                      [NAME...]
 
 The worker is cordon-worker's own code, linked once more so that it loads a library of the test
 before it seals itself; the one that is installed cannot. Each attempt comes in a context of its
@@ -11,6 +12,7 @@ kernel alone refuses is told by the attacker. As root all is done twice, as root
 user.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -23,7 +25,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "protoco
 import renderserver  # noqa: E402
 
 ORDINARY = 65534
-POLICY = "not in worker.lavapipe.policy"
 
 
 def killed(call):
@@ -39,6 +40,17 @@ def refused(errno):
     return "refused", errno
 
 
+ICDS = "/usr/share/vulkan/icd.d"
+PARSER = argparse.ArgumentParser()
+PARSER.add_argument("--driver", default="lavapipe")
+PARSER.add_argument("paths", nargs="+", help="SERVER WORKER LIBRARY REAL-WORKER [NAME...]")
+OPTIONS = PARSER.parse_args()
+DRIVER = OPTIONS.driver
+# RADV's null winsys: the driver as it is, with no GPU.
+DRIVERS = {
+    "lavapipe": {"VK_DRIVER_FILES": f"{ICDS}/lvp_icd.json"},
+    "radv": {"VK_DRIVER_FILES": f"{ICDS}/radeon_icd.json", "RADV_FORCE_FAMILY": "navi21"},
+}
 OTHER = "other"  # the bystander's worker
 VMM = "vmm"      # this process
 # name: (whom it is aimed at, outcome)
@@ -79,10 +91,13 @@ ROWS = [
     ("fork", VMM, killed("clone")),
     ("namespaces", VMM, killed("unshare")),
     ("exec", VMM, killed("execve")),
-    ("dlopen", VMM, killed("mmap")),
-    ("code-from-file", VMM, killed("mmap")),
-    # The one right that lavapipe has beyond other drivers, and the end of this list's ESCAPED.
-    ("new-code", VMM, ("escaped",)),
+    *((("dlopen", VMM, killed("mmap")),
+       ("code-from-file", VMM, killed("mmap")),
+       # The one right that lavapipe has beyond other drivers, and the end of this list's ESCAPED.
+       ("new-code", VMM, ("escaped",))) if DRIVER == "lavapipe" else
+      (("dlopen", VMM, refused("ELIBACC")),
+       ("code-from-file", VMM, refused("EPERM")),
+       ("new-code", VMM, refused("EPERM")))),
     ("own-filter", VMM, killed("seccomp")),
     ("io-uring", VMM, killed("io_uring_setup")),
     ("kvm", VMM, told("openat", "ENOENT")),
@@ -116,9 +131,9 @@ def judge(server, number, order, outcome):
     """Waits for the lines that must be in the log."""
     context = f"ctx={number} "
     if outcome[0] == "killed":
-        words = [context, f": {outcome[1]}(", POLICY, "the context is lost"]
+        words = [context, f": {outcome[1]}(", f"not in worker.{DRIVER}.policy", "the context is lost"]
     elif outcome[0] == "told":
-        words = [context, f": {outcome[1]}(", POLICY, f"refused with {outcome[2]}"]
+        words = [context, f": {outcome[1]}(", f"not in worker.{DRIVER}.policy", f"refused with {outcome[2]}"]
         line = server.wait_log(context, f"attack {order}: refused {outcome[2]}")
         check(line, f"`{order}` was not refused with {outcome[2]}:\n{server.read_log()[-2000:]}")
     elif outcome[0] == "refused":
@@ -140,14 +155,15 @@ def start(folder, program, worker, uid):
     wrapper.write_text(f'#!/bin/sh\nexec {who}{program} "$@"\n')
     wrapper.chmod(0o755)
     env = {"PATH": os.environ["PATH"],
-           "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json",
+           **DRIVERS[DRIVER],
            "VK_ICD_FILENAMES": f"{folder}/attack.json"}
     return renderserver.Server(
-        str(wrapper), ["--worker", worker, "--driver", "lavapipe", "--limit", "lost=0,starts=0"],
+        str(wrapper), ["--worker", worker, "--driver", DRIVER, "--limit", "lost=0,starts=0"],
         env, os.path.join(folder, f"log-{uid}"))
 
 
-def run(folder, program, worker, uid):
+def run(folder, program, worker, uid, names):
+    rows = [row for row in ROWS if not names or row[0] in names]
     server = start(folder, program, worker, uid)
     try:
         bystander = server.create_context(1, "bystander")
@@ -155,7 +171,7 @@ def run(folder, program, worker, uid):
         memory[:6] = b"secret"
         check(bystander.sync(), "the bystander's worker does not answer")
         targets = {OTHER: pid_of(server, 1), VMM: os.getpid()}
-        for number, (name, whom, outcome) in enumerate(ROWS, 2):
+        for number, (name, whom, outcome) in enumerate(rows, 2):
             order = f"{name} {targets[whom]}"
             context = server.create_context(number, order)
             line = judge(server, number, order, outcome)
@@ -178,7 +194,10 @@ def has_no_hook(worker):
 
 
 def main():
-    program, worker, library, real_worker = sys.argv[1:]
+    if not os.path.exists(DRIVERS[DRIVER]["VK_DRIVER_FILES"]):
+        print(f"SKIP no {DRIVERS[DRIVER]['VK_DRIVER_FILES']}")
+        return 77
+    program, worker, library, real_worker, *names = OPTIONS.paths
     has_no_hook(real_worker)
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -192,7 +211,7 @@ def main():
         secret.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         try:
             for uid in [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]:
-                run(folder, program, worker, uid)
+                run(folder, program, worker, uid, names)
         except Failure as error:
             print(f"FAIL {error}")
             return 1

@@ -36,6 +36,11 @@ HOSTS = {
         "echo 0 >/proc/sys/user/max_mnt_namespaces", [],
         ["FAILED layer=mounts", "--sandbox-allow-missing=mounts"], False),
     "no-proc": ("umount -l /proc", [], ["FAILED layer=userns"], False),
+    # The root of that namespace is nobody to whom a group was given, whatever this host mounts.
+    "no-cgroup": ("", [], ["no cgroup for workers, rlimits and their own accounts bound them: ",
+                           "served by worker"], True),
+    "no-cgroup-but-asked-for": ("", ["--limit", "ram=4G"],
+                                ["FAILED layer=-", "--limit ram: "], False),
     "minimal": ("echo 0 >/proc/sys/user/max_user_namespaces", ["--sandbox=minimal"],
                 ["sandbox: minimal", "served by worker"], True),
     "off": ("", ["--sandbox=off"], ["sandbox: OFF", "served by worker"], True),
@@ -125,6 +130,11 @@ def check_host(name, row, programs, folder):
         except (RuntimeError, TimeoutError, OSError):
             served = False
         text = server.read_log()
+        # Who reads any one line must know.
+        if "--sandbox=off" in row[1] and not all(
+                line.startswith("cordon-render-server [SANDBOX OFF]: ")
+                for line in text.splitlines()):
+            raise Failure(f"{name}: a line does not begin with [SANDBOX OFF]:\n{text}")
         for word in words:
             if word not in text:
                 raise Failure(f"{name}: `{word}` is not in the log:\n{text}")

@@ -12,7 +12,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "protocol"))
 import renderserver  # noqa: E402
 
-WORDS = ("sandbox: LEARNING", "learned: ptrace: allow  # 1 times, first by thread rogue_worker",
+WORDS = ("cordon-render-server [LEARNING]: ", "sandbox: LEARNING", "learned: ptrace: allow  # 1 times, first by thread rogue_worker",
          "learned: vfork: allow", "learned: broker: rw /dev/full  # 128000 times")
 
 

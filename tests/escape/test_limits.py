@@ -54,15 +54,20 @@ class RawServer:
         self.server = renderserver.Server(
             program, [*(["--worker", worker] if worker else []), "--driver", "lavapipe",
                       "--limit", limits], env, log)
-        self.number = 0
+        self.contexts = []  # one that nobody holds is closed
+
+    @property
+    def number(self):
+        return len(self.contexts)
 
     def create(self, name="idle"):
         """The new context, or None if it was refused."""
-        self.number += 1
+        self.contexts.append(None)
         try:
-            return self.server.create_context(self.number, name)
+            self.contexts[-1] = self.server.create_context(self.number, name)
         except RuntimeError:
-            return None
+            pass
+        return self.contexts[-1]
 
     def __enter__(self):
         return self

@@ -46,7 +46,18 @@ ROWS = {
     "scribble": (["????", "the context is lost"], "lost"),
     "log-flood": (["exited with status 1", "the context is lost"], "lost"),
     "descriptors-then-exit": (["the context is lost"], "lost"),
+    "context-flood": (["flooded its context with"], "lives"),
     "spawn-helper": (["vfork(", POLICY], "lost"),
+}
+
+
+# What a worker says of itself before it gets a context: words of the log. None of them gets one.
+FORGED = {
+    "no-filter": ["sandbox: it did not hand over its system call listener"],
+    "not-a-listener": ["sandbox: FAILED the check from outside: only 2 seccomp filters"],
+    "other-driver": ['its driver is "radv", but the server has prepared for "lavapipe"'],
+    "late": ["not ready after 1000 ms"],
+    "ends": ["before it had a context"],
 }
 
 
@@ -115,6 +126,9 @@ def behave(server, number, name, words, outcome):
              f"{name}: {before} descriptors, now {descriptors(server.process.pid)}")
     size = os.path.getsize(server.log_path)
     check(size < 1 << 20, f"{name}: {size} bytes of log")
+    if name == "context-flood":
+        # What is in flight counts for all workers together, which have one user.
+        check(int(line.partition("context with ")[2].split()[0]) < 10, line)
     print(f"ok {name}: {line[:160]}")
 
 
@@ -147,6 +161,24 @@ def orphan(server, number):
     print("ok orphan")
 
 
+def forged(program, worker, name, words, folder):
+    env = {"PATH": os.environ["PATH"], "vk_cordon_rogue": name}
+    server = renderserver.Server(program, ["--worker", worker, "--driver", "lavapipe", "--spare", "0",
+                                           "--ready-timeout", "1"], env,
+                                 os.path.join(folder, f"log-{name}"))
+    try:
+        context = server.create_context(1, "forged")
+        line = server.wait_log(*words, timeout=30)
+        check(line, f"{name}: no line with {words}:\n{server.read_log()}")
+        check(server.wait_log("ctx=1 ", "the context is lost", timeout=30), f"{name}: not told")
+        check(lost(context, False), f"{name}: the VMM is left waiting")
+        check("served by" not in server.read_log(), f"{name}: it got a context")
+        check(server.alive(), f"{name}: the server ended")
+        print(f"ok {name}: {line[:160]}")
+    finally:
+        server.close()
+
+
 def run(program, worker, names, uid, folder):
     env = {"PATH": os.environ["PATH"], "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"}
     server = renderserver.Server(program, ["--worker", worker, "--driver", "lavapipe", "--limit", "lost=0"], env,
@@ -173,6 +205,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 4096))
     with tempfile.TemporaryDirectory() as folder:
         try:
+            for name, words in FORGED.items():
+                if not names or name in names:
+                    forged(program, worker, name, words, folder)
             run(program, worker, names, os.geteuid(), folder)
         except Failure as error:
             print(f"FAIL {error}")

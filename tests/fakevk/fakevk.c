@@ -298,13 +298,47 @@ static VkResult VKAPI_PTR fake_memory_fd(VkDevice device, const VkMemoryGetFdInf
     return memfd_create_sized("fakevk", 65536, out) < 0 ? VK_ERROR_TOO_MANY_OBJECTS : VK_SUCCESS;
 }
 
-/* An fd of -1 is a sync file that is signalled already. */
+/* Any descriptor will do for a sync file that nobody looks into; -1 is one signalled already. */
 static VkResult VKAPI_PTR fake_sync_fd(VkDevice device, const void *info, int *out)
 {
     (void)device;
     (void)info;
+    fakevk_host.sync_exported++;
     *out = -1;
+    return fakevk_host.sync_fds && memfd_create_sized("sync file", 4096, out) < 0
+               ? VK_ERROR_TOO_MANY_OBJECTS
+               : VK_SUCCESS;
+}
+
+static VkResult VKAPI_PTR fake_import_semaphore(VkDevice device,
+                                                const VkImportSemaphoreFdInfoKHR *info)
+{
+    (void)device;
+    fakevk_host.sync_imported++;
+    fakevk_host.last_import = *info;
     return VK_SUCCESS;
+}
+
+static void VKAPI_PTR fake_external_semaphore(VkPhysicalDevice physical,
+                                              const VkPhysicalDeviceExternalSemaphoreInfo *info,
+                                              VkExternalSemaphoreProperties *out)
+{
+    (void)physical;
+    (void)info;
+    out->externalSemaphoreFeatures = fakevk_host.sync_fds
+                                         ? VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT |
+                                               VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
+                                         : 0;
+}
+
+static void VKAPI_PTR fake_external_fence(VkPhysicalDevice physical,
+                                          const VkPhysicalDeviceExternalFenceInfo *info,
+                                          VkExternalFenceProperties *out)
+{
+    (void)physical;
+    (void)info;
+    out->externalFenceFeatures =
+        fakevk_host.sync_fds ? VK_EXTERNAL_FENCE_FEATURE_EXPORTABLE_BIT : 0;
 }
 
 static VkResult VKAPI_PTR fake_fd_properties(VkDevice device,
@@ -384,6 +418,9 @@ static const struct {
     ENTRY(vkGetDeviceBufferMemoryRequirements, fake_requirements2),
     ENTRY(vkGetDeviceImageMemoryRequirements, fake_requirements2),
     ENTRY(vkGetMemoryFdKHR, fake_memory_fd),
+    ENTRY(vkGetPhysicalDeviceExternalSemaphoreProperties, fake_external_semaphore),
+    ENTRY(vkGetPhysicalDeviceExternalFenceProperties, fake_external_fence),
+    ENTRY(vkImportSemaphoreFdKHR, fake_import_semaphore),
     ENTRY(vkGetFenceFdKHR, fake_sync_fd),
     ENTRY(vkGetSemaphoreFdKHR, fake_sync_fd),
     ENTRY(vkGetMemoryFdPropertiesKHR, fake_fd_properties),

@@ -6,6 +6,9 @@
 #ifndef CORDON_TESTS_FAKEVK_H
 #define CORDON_TESTS_FAKEVK_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <vulkan/vulkan_core.h>
 
 #include "worker/vulkan.h"
@@ -18,6 +21,9 @@ struct fakevk_host {
     VkMemoryPropertyFlags types[VK_MAX_MEMORY_TYPES];
     /* Kinds of memory that it exports (OPAQUE_FD, DMA_BUF) or imports (HOST_ALLOCATION). */
     VkExternalMemoryHandleTypeFlags external;
+    bool sync_fds; /* semaphores and fences are exported and imported as sync files */
+    uint32_t sync_exported, sync_imported; /* counted by the driver */
+    VkImportSemaphoreFdInfoKHR last_import;
 };
 extern struct fakevk_host fakevk_host;
 /* The usual one: a GPU, one group, two memory types, everything external. */

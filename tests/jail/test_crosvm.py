@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parent / "protocol"))
 import harness
 import renderserver
 
+OUR_POLICY = HERE.parents[1] / "dist/crosvm/gpu_render_server.policy"
 JAIL = os.environ["CORDON_JAIL_PROGRAM"]
 WORKER_FOLDER = os.environ["CORDON_WORKER_FOLDER"]
 
@@ -35,6 +36,8 @@ def maps(pid, library):
 
 class Jailed(unittest.TestCase):
     """A server in a jail of the given kind."""
+
+    at_end = "contexts served"  # of the last line
 
     def start(self, kind, options="", binds=f"{WORKER_FOLDER}=/cordon", more=None):
         scratch = tempfile.mkdtemp(prefix="cordon-jail-")
@@ -53,6 +56,7 @@ class Jailed(unittest.TestCase):
             self.skipTest(log)
         self.assertTrue(alive, "the server ended:\n" + log)
         self.assertEqual(status, 0, log)
+        self.assertIn(self.at_end, log)
 
     def refused(self):
         """Contexts are; returns the log."""
@@ -64,8 +68,13 @@ class Jailed(unittest.TestCase):
     def processes(self):
         """The server, and its workers in order of their start."""
         # Below the process that stands in for the VMM.
-        server, *workers = sorted(harness.children_of(self.server.process.pid))
-        return server, workers
+        server, *others = sorted(harness.children_of(self.server.process.pid))
+        return server, [pid for pid in others if self.is_worker(pid)]
+
+    @staticmethod
+    def is_worker(pid):
+        """Not what watches over one, and begun."""
+        return maps(pid, "libcordon-worker.so") or maps(pid, "cordon-worker")
 
 
 class Stock(Jailed):
@@ -89,6 +98,16 @@ class Stock(Jailed):
         self.assertEqual(log.count("refuses close_range"), 1)
 
 
+    def test_a_worker_reaches_neither_the_server_nor_other_workers(self):
+        rogue = os.environ["CORDON_ROGUE"]
+        self.start("stock", f"--driver radv --spare 2 --worker /cordon/{os.path.basename(rogue)}",
+                   f"{os.path.dirname(rogue)}=/cordon")
+        line = self.server.wait_log("rogue: of ", "opened")
+        self.assertIsNotNone(line, self.server.read_log())
+        self.assertNotIn("of 0 others", line)
+        self.assertIn("opened the memory of 0, signalled 0", line)
+
+
 class WithExecutableMemory(Jailed):
     """As the stock jail, but lavapipe runs: how the server copes is the same."""
 
@@ -106,7 +125,8 @@ class WithExecutableMemory(Jailed):
         lines = [line for line in self.server.read_log().splitlines() if "sandbox:" in line]
         self.assertEqual(len(lines), 1, lines)
         self.assertRegex(lines[0], "a system call filter, no capabilities, a user namespace, a pid "
-                                   "namespace, a file tree, no network. Ours: a process per context")
+                                   "namespace, a file tree, no network. Ours, around each worker: "
+                                   "fds,userns,pidns,netns.")
 
     def test_only_workers_load_vulkan(self):
         self.context(1)
@@ -137,14 +157,39 @@ class WithExecutableMemory(Jailed):
         for ctx_id in range(1, 6):
             context = self.context(ctx_id)
             line = self.server.wait_log(f"ctx={ctx_id} ", "served by worker")
-            inside = int(re.search(r"pid (\d+)", line)[1])
-            victim, = [pid for pid in self.processes()[1]
-                       if read(pid, "status").split("NSpid:")[1].split("\n")[0].split()[-1] ==
-                       str(inside)]
-            os.kill(victim, signal.SIGKILL)
+            inside = re.search(r"pid (\d+)", line)[1]
+            watcher, = [pid for pid in harness.children_of(self.server.process.pid)
+                        if self.numbers(pid)[1:2] == [inside]]
+            worker, = harness.children_of(watcher)
+            # The worker dies; or what watches over it, and the worker with that.
+            os.kill(worker if ctx_id % 2 else watcher, signal.SIGKILL)
             self.assertTrue(context.ended())
             self.assertIsNotNone(self.server.wait_log(f"ctx={ctx_id} ", "killed by SIGKILL"))
+            self.assertFalse(harness.runs(worker))
         self.wait_for_no_zombies()
+
+    @staticmethod
+    def numbers(pid):
+        """Of a process, in each of its pid namespaces."""
+        return read(pid, "status").split("NSpid:")[1].split("\n")[0].split()
+
+    def test_a_crash_is_told_as_one(self):
+        context = self.context(1)
+        line = self.server.wait_log("ctx=1 ", "served by worker")
+        inside = re.search(r"pid (\d+)", line)[1]
+        watcher, = [pid for pid in harness.children_of(self.server.process.pid)
+                    if self.numbers(pid)[1:2] == [inside]]
+        os.kill(harness.children_of(watcher)[0], signal.SIGSEGV)
+        self.assertTrue(context.ended())
+        self.assertIsNotNone(self.server.wait_log("ctx=1 ", "killed by SIGSEGV"))
+
+    def test_namespaces_are_a_worker_s_own(self):
+        self.context(1)
+        self.context(2)
+        server, workers = self.processes()
+        for kind in ("user", "pid", "net"):
+            there = [os.stat(f"/proc/{pid}/ns/{kind}").st_ino for pid in (server, *workers[:2])]
+            self.assertEqual(len(set(there)), 3, kind)
 
     def wait_for_no_zombies(self):
         deadline = time.monotonic() + 5
@@ -157,6 +202,39 @@ class WithExecutableMemory(Jailed):
             context = self.context(ctx_id)
             context.destroy()
         self.wait_for_no_zombies()
+
+
+class OurPolicy(Jailed):
+    """--seccomp-policy-dir with what is in dist/crosvm: workers are exec'd and sealed by us."""
+
+    MISSING = "--sandbox-allow-missing=userns,mounts,pidns,netns,ipcns,utsns"
+
+    def test_workers_are_sealed_inside_the_jail(self):
+        self.start(str(OUR_POLICY), f"--worker /cordon/cordon-worker {self.MISSING}")
+        context = self.server.create_context(1)
+        self.addCleanup(context.close)
+        self.assertTrue(context.sync(), self.server.read_log())
+        server, workers = self.processes()
+        line = self.server.wait_log("ctx=1", "served by worker")
+        self.assertTrue(workers and line)
+        for pid in workers:
+            self.assertTrue(maps(pid, "cordon-worker"))
+            self.assertFalse(maps(pid, "libcordon-worker.so"))
+        # Three filters that are ours: the server's own, and the two of a sealed worker.
+        self.assertEqual(self.filters(server), 2)
+        self.assertEqual(self.filters(workers[0]), 4)
+        self.assertNotIn("refuses", self.server.read_log())
+        self.at_end = "sandbox default: fds,rlimits,caps,no_new_privs,landlock,seccomp"
+
+    @staticmethod
+    def filters(pid):
+        return int(re.search(r"Seccomp_filters:\s+(\d+)", read(pid, "status"))[1])
+
+    def test_without_the_options_the_remedy_is_told(self):
+        self.start(str(OUR_POLICY), "--worker /cordon/cordon-worker")
+        log = self.refused()
+        self.assertIn("FAILED layer=userns", log)
+        self.assertIn("--sandbox-allow-missing=userns", log)
 
 
 if __name__ == "__main__":

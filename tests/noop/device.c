@@ -25,6 +25,16 @@
 #include "drm-uapi/drm.h"
 #include "util/hash_table.h"
 
+/* Newer than Mesa 25's headers: what the call begins with. */
+#define MSM_VM_BIND 0x0d
+#define MSM_VM_BIND_FENCE_FD_OUT 0x2
+
+struct msm_vm_bind {
+    uint32_t flags;
+    uint32_t n_ops;
+    int32_t fence_fd;
+};
+
 /* Larger than any driver's own struct around a shim_bo. */
 #define BO_SIZE 256
 
@@ -40,6 +50,7 @@ static struct hash_table *all_pages;
 extern ioctl_fn_t core_ioctls[];
 
 int __real_drm_shim_ioctl(int fd, unsigned long request, void *arg);
+int __real_drm_shim_bo_init(struct shim_bo *bo, size_t size);
 void __real_drm_shim_driver_init(void);
 
 static struct pages *pages_find(struct shim_bo *bo)
@@ -221,11 +232,24 @@ static int gem_close(int fd, unsigned long request, void *arg)
     return 0;
 }
 
+/* Turnip of Mesa 26 binds addresses itself, and waits for that: a file is always ready. */
+static int vm_bind(struct msm_vm_bind *bind)
+{
+    if (bind->flags & MSM_VM_BIND_FENCE_FD_OUT) {
+        bind->fence_fd = fcntl(shim_device.mem_fd, F_DUPFD_CLOEXEC, 0);
+    }
+    return 0;
+}
+
 int __wrap_drm_shim_ioctl(int fd, unsigned long request, void *arg)
 {
     int r;
 
     (void)syscall(SYS_ioctl, fd, request, arg);
+    if (_IOC_NR(request) == DRM_COMMAND_BASE + MSM_VM_BIND &&
+        strcmp(shim_device.driver_name, "msm") == 0) {
+        return vm_bind(arg);
+    }
     r = __real_drm_shim_ioctl(fd, request, arg);
     if (r < -1) {
         errno = -r;
@@ -263,6 +287,12 @@ static void choose_gpu(void)
     fclose(file);
 }
 
+/* Drivers find out with empty buffers whether the kernel knows an extension. */
+int __wrap_drm_shim_bo_init(struct shim_bo *bo, size_t size)
+{
+    return __real_drm_shim_bo_init(bo, size ? size : 4096);
+}
+
 void __wrap_drm_shim_driver_init(void)
 {
     choose_gpu();
@@ -271,4 +301,8 @@ void __wrap_drm_shim_driver_init(void)
     core_ioctls[_IOC_NR(DRM_IOCTL_PRIME_HANDLE_TO_FD)] = handle_to_fd;
     core_ioctls[_IOC_NR(DRM_IOCTL_PRIME_FD_TO_HANDLE)] = fd_to_handle;
     __real_drm_shim_driver_init();
+    /* The oldest kernel that RADV of Mesa 26 runs on; to older ones it is just newer. */
+    if (strcmp(shim_device.driver_name, "amdgpu") == 0) {
+        shim_device.version_minor = MAX2(shim_device.version_minor, 54);
+    }
 }

@@ -81,6 +81,11 @@ CASES = {
     "nvk": Case("nvk", "nouveau", "NOUVEAU_CHIPSET=164", 3, "dma-buf", [*MOST, "modern"],
                 "nouveau", "peer-trixie"),
 }
+CASES["turnip26"] = Case("turnip", "freedreno", "FD_GPU_ID=740", 2, "dma-buf", MOST, "msm",
+                         "peer-forky")
+# Mesa 26 asks its kernel for more.
+for older, newer in {"radv_navi21": "radv26", "anv_tgl": "anv26", "nvk": "nvk26"}.items():
+    CASES[newer] = dataclasses.replace(CASES[older], root="peer-forky")
 
 # A /dev with a render node in it, which is /dev/null, in a mount namespace of our own.
 MAKE_DEV = """

@@ -29,6 +29,8 @@ BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 MODULES = {
     "test_releases": "Each release of the library, in each VMM",
     "test_drop_in": "What a VMM's library relies on",
+    "test_victim": "The VMM is never the victim",
+    "test_many": "Contexts that come and go",
     "test_dma_buf": "Descriptors that other devices and processes made",
     "test_bad_input": "What a broken or hostile guest sends",
     "test_defects": "Known defects of the original (docs/defects.md)",

@@ -113,6 +113,13 @@ class Refusals(Text):
         self.refused("@default kill\nioctl: return EPERM\nioctl-nr: d 0x10\n", "p.policy:3:",
                      "contradicts")
 
+    def test_answers_of_ioctls(self):
+        self.refused("@default kill\nioctl-nr: d 0x10 return EPERM\n", "p.policy:2:", "bad number")
+        self.refused("@default kill\nioctl-nr: d 0x10, EPERM\n", "p.policy:2:", "expected `return`")
+        self.refused("@default kill\nioctl-nr: d 0x10, return EFOO\n", "p.policy:2:", "EFOO")
+        self.refused("@default kill\nioctl-nr: d 0x09 0x10\nioctl-nr: d 0x10, return EPERM\n",
+                     "p.policy:3:", "d 0x10 has another answer")
+
     def test_broker_paths(self):
         self.refused("@default kill\nbroker: rw /etc/passwd\n", "p.policy:2:", "below /dev")
         self.refused("@default kill\nbroker: rw /dev/../etc/passwd\n", "p.policy:2:", "below /dev")
@@ -151,6 +158,11 @@ class Merging(Text):
                                 "ioctl: arg1 == 0x5401\n")
         self.assertIn("2 ioctls", listing)
 
+    def test_an_ioctl_with_an_answer(self):
+        listing = self.accepted("@default kill\nioctl-nr: d 0x00\nioctl-nr: d 0x09, return ENODEV\n")
+        self.assertIn("2 ioctls", listing)
+        self.assertIn("return ENODEV", listing)
+
     def test_comments_and_blanks(self):
         self.assertIn("1 calls", self.accepted("# x\n\n  @default kill # y\n read : allow # z\n"))
 
@@ -185,6 +197,20 @@ def holds(expression, args):
                 "&": bool(have & want)}[op]
 
     return any(all(atom(a) for a in c.split(" && ")) for c in expression.split(" || "))
+
+
+def ioctl_answer(rule):
+    """What minijail's rule for ioctl answers to a request: "allow", an errno, or None."""
+    parts = rule.removeprefix("{ ").removesuffix(" }").split(", ")
+    alternatives = [part.partition("; return ")[::2] for part in parts]
+
+    def answer(request):
+        for expression, error in alternatives:
+            if holds(expression, {"arg1": request}):
+                return int(error) if error else "allow"
+        return None
+
+    return answer
 
 
 class Export(Text):
@@ -240,20 +266,22 @@ class Export(Text):
                                "worker.stage1.policy", "worker.sanitizer.policy"):
                 continue
             rules = self.export(policy)
-            listed = set()
+            listed = {}
             for text in (policy, folder / "worker.drm.policy"):
                 if text == policy or "worker.drm" in policy.read_text():
                     for line in text.read_text().splitlines():
                         if line.startswith("ioctl-nr: "):
-                            kind, *numbers = line.split("#")[0].split()[1:]
-                            listed |= {ord(kind) << 8 | int(n, 0) for n in numbers}
-            for low in range(0, 0x10000, 7):
-                listed_here = low in listed
-                self.assertEqual(holds(rules["ioctl"], {"arg1": 0xc0100000 | low}), listed_here,
+                            given, _, error = line.split("#")[0].partition(", return ")
+                            kind, *numbers = given.split()[1:]
+                            error = error.strip()
+                            code = getattr(errno, error) if error else "allow"
+                            listed |= {ord(kind) << 8 | int(n, 0): code for n in numbers}
+            answer = ioctl_answer(rules["ioctl"])
+            for low in [*range(0, 0x10000, 7), *listed]:
+                self.assertEqual(answer(0xc0100000 | low), listed.get(low),
                                  f"{policy.name} {low:#x}")
             for low in listed:
-                self.assertTrue(holds(rules["ioctl"], {"arg1": 0x40080000 | low}))
-                self.assertFalse(holds(rules["ioctl"], {"arg1": 1 << 32 | low}))
+                self.assertIsNone(answer(1 << 32 | low))
 
 
 if __name__ == "__main__":

@@ -42,9 +42,9 @@ def recv_with_fds(sock, size, timeout):
 
 
 class Server:
-    """A render server started the way libvirglrenderer starts it."""
+    """A render server started the way libvirglrenderer starts it. `who`: Popen's user and groups."""
 
-    def __init__(self, path, arguments=(), env=None, log=None):
+    def __init__(self, path, arguments=(), env=None, log=None, **who):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock = ours
         self.log_path = log
@@ -53,7 +53,7 @@ class Server:
         self.process = subprocess.Popen(
             [path, "--socket-fd", str(theirs.fileno()), *arguments], env=env,
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=self.log)
+            stderr=self.log, **who)
         theirs.close()
         self.send(struct.pack("<II", 1, FLAGS))
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,8 @@ static void create_device(struct host *h)
     static const char *const extensions[] = {
         VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME,
         VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME,
+        VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME,
+        VK_KHR_EXTERNAL_FENCE_FD_EXTENSION_NAME,
     };
     const float priority = 1;
     const VkDeviceQueueCreateInfo queue = {
@@ -145,7 +148,7 @@ static void create_device(struct host *h)
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
-        .enabledExtensionCount = 2,
+        .enabledExtensionCount = ARRAY_SIZE(extensions),
         .ppEnabledExtensionNames = extensions,
     };
     uint32_t count = 1;
@@ -401,6 +404,72 @@ static void a_driver_that_exports_nothing(void **state)
     assert_int_equal(allocate(h, 1, DMA_BUF, &id), VK_ERROR_INVALID_EXTERNAL_HANDLE);
 }
 
+/* ---- sync files that the driver itself makes ------------------------------------------------ */
+
+static int open_descriptors(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 1024; fd++) {
+        n += fcntl(fd, F_GETFD) >= 0;
+    }
+    return n;
+}
+
+static struct object *insert(struct host *h, uint32_t type)
+{
+    struct object *o = object_new(h->next_id, type, 0x5000 + h->next_id, h->device);
+
+    h->next_id++;
+    assert_int_equal(objects_insert(&h->ctx.objects, o), 0);
+    return o;
+}
+
+/* A payload that leaves, signalled or not, is taken out of the driver and the file is closed: the
+ * guest's kernel has made its own. Nothing is waited for. */
+static void payloads_leave_and_come_by_the_drivers_sync_files(void **state)
+{
+    struct host *h = *state;
+    struct object *semaphore, *fence;
+    struct decoder *d;
+    int descriptors;
+
+    fakevk_host.sync_fds = true;
+    create_device(h);
+    semaphore = insert(h, VK_OBJECT_TYPE_SEMAPHORE);
+    fence = insert(h, VK_OBJECT_TYPE_FENCE);
+    descriptors = open_descriptors();
+    fakevk_host.sync_exported = 0;
+
+    d = command(h);
+    cmd_vkWaitSemaphoreResourceMESA(d, &(struct wire_vkWaitSemaphoreResourceMESA){
+                                           .device_obj = h->device,
+                                           .semaphore = (VkSemaphore)semaphore->handle });
+    assert_false(d->failed);
+    assert_int_equal(fakevk_host.sync_exported, 1);
+    cmd_vkResetFenceResourceMESA(
+        d, &(struct wire_vkResetFenceResourceMESA){
+               .device_obj = h->device, .fence = (VkFence)fence->handle, .fence_obj = fence });
+    assert_false(d->failed);
+    assert_int_equal(fakevk_host.sync_exported, 2);
+    assert_int_equal(open_descriptors(), descriptors);
+
+    VkImportSemaphoreResourceInfoMESA from = {
+        .sType = (VkStructureType)VK_STRUCTURE_TYPE_IMPORT_SEMAPHORE_RESOURCE_INFO_MESA,
+        .semaphore = (VkSemaphore)semaphore->handle,
+    };
+
+    cmd_vkImportSemaphoreResourceMESA(d, &(struct wire_vkImportSemaphoreResourceMESA){
+                                             .device_obj = h->device,
+                                             .pImportSemaphoreResourceInfo = &from });
+    assert_false(d->failed);
+    assert_int_equal(fakevk_host.sync_imported, 1);
+    assert_int_equal(fakevk_host.last_import.fd, -1);
+    assert_int_equal(fakevk_host.last_import.flags, VK_SEMAPHORE_IMPORT_TEMPORARY_BIT);
+    assert_int_equal(fakevk_host.last_import.handleType,
+                     VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -415,6 +484,7 @@ int main(void)
         T(opaque_descriptors_only_when_nothing_else_is_left),
         T(opaque_descriptors_are_never_silent),
         T(a_driver_that_exports_nothing),
+        T(payloads_leave_and_come_by_the_drivers_sync_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

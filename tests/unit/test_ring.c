@@ -9,6 +9,7 @@
 
 #include "ipc/worker_wire.h"
 #include "worker/limits.h"
+#include "worker/pace.h"
 #include "worker/resources.h"
 #include "worker/ring.h"
 
@@ -535,6 +536,27 @@ static void waiting_wakes_a_sleeping_ring(void **state)
     assert_int_equal(fake_versions, 1);
 }
 
+/* Between its looks at the tail a ring sleeps; then too. */
+static void waiting_wakes_a_dozing_ring(void **state)
+{
+    const struct pace_rules rules = pace_ring;
+    struct ring_layout patient = layout;
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_init(state, &c);
+    patient.idle_timeout_ns = 60000000000u;
+    pace_ring.first_sleep_ns = pace_ring.last_sleep_ns = UINT32_MAX; /* four seconds */
+    assert_int_equal(create(&c, &patient, RING_ID), 0);
+    usleep(50000);
+    put_version(&b, false);
+    client_write(&c, &b);
+    atomic_store(c.tail, c.at);
+    ring_notify(c.ctx, RING_ID);
+    assert_true(client_wait(&c));
+    pace_ring = rules;
+}
+
 static void waiting_for_what_never_comes_is_noticed(void **state)
 {
     struct client c;
@@ -625,6 +647,7 @@ int main(void)
         T(context_waits_for_a_ring),
         T(waiting_ends_at_once),
         T(waiting_wakes_a_sleeping_ring),
+        T(waiting_wakes_a_dozing_ring),
         T(waiting_for_what_never_comes_is_noticed),
         T(waiting_ends_with_the_context),
         T(extra_is_written_inside_its_region),

@@ -46,8 +46,11 @@ FENCE, RING_IDX = 1, 2
 class Program:
     """The device's process, with a worker that does what the test says."""
 
-    def __init__(self, *options, env=None):
+    def __init__(self, *options, env=None, prefix=(), uid=None):
         self.folder = tempfile.TemporaryDirectory(prefix="cordon-vu-")
+        if uid:
+            os.chown(self.folder.name, uid, uid)
+        self.prefix = prefix
         self.path = os.path.join(self.folder.name, "gpu.sock")
         self.log = os.path.join(self.folder.name, "log")
         self.options = options
@@ -55,8 +58,8 @@ class Program:
         self.start()
 
     def command(self):
-        command = [os.environ["CORDON_VHOST_USER"], "--render-server", os.environ["CORDON_SERVER"],
-                   "--log-level=debug"]
+        command = [*self.prefix, os.environ["CORDON_VHOST_USER"], "--render-server",
+                   os.environ["CORDON_SERVER"], "--log-level=debug"]
         if SANITIZED:
             command.append("--sandbox=off")  # the leak check at the end attaches to the process
         if "CORDON_WORKER" in os.environ:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -800,7 +801,14 @@ class Lives(Case):
         for pid in (server, keeper):
             wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}/fd/0"))
         self.assertFalse(os.path.exists(self.program.path))
+        # One that is started while the last one's keeper is still at it keeps its own.
+        for _ in range(10):
+            self.program.start()
+            self.program.process.kill()
+            self.program.process.wait()
         self.program.start()
+        time.sleep(0.2)
+        self.assertTrue(os.path.exists(self.program.path))
         self.program.stop()
         self.assertFalse(os.path.exists(self.program.path))
 
@@ -811,7 +819,7 @@ class OtherStarts(unittest.TestCase):
     def run_with(self, sock, words, shell=""):
         program = Program.__new__(Program)
         program.folder = tempfile.TemporaryDirectory(prefix="cordon-vu-")
-        program.options, program.env = (), {}
+        program.options, program.env, program.prefix = (), {}, ()
         program.path = os.path.join(program.folder.name, "gpu.sock")
         program.log = os.path.join(program.folder.name, "log")
         command = " ".join([*program.command(), *words])
@@ -865,6 +873,35 @@ class OtherStarts(unittest.TestCase):
                                    capture_output=True, pass_fds=[n] if fd else [])
                 self.assertEqual(r.returncode, 1)
                 self.assertIn(said, r.stderr)
+
+    def test_front_ends_with_the_older_numbers(self):
+        for bit in (20, 21):
+            program = Program(f"--shmem-bit={bit}")
+            self.addCleanup(program.close)
+            front = FrontEnd(program, protocol=PROTOCOL & ~(1 << P_SHMEM) | 1 << bit)
+            self.addCleanup(front.close)
+            self.assertEqual(front.offered_protocol & 7 << 20, 1 << bit)
+            front.ctx_create(1)
+            front.finish(front.create_blob(1, 5))
+            head = front.map_blob(5, 0)
+            front.serve_channel()
+            self.assertEqual(front.finish(head).type, OK_MAP_INFO)
+
+    @unittest.skipIf(os.getuid() != 0 or not shutil.which("setpriv"), "not root, or no setpriv")
+    def test_root_is_not_needed(self):
+        prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if subprocess.run([*prefix, "test", "-x", os.environ["CORDON_VHOST_USER"]],
+                          check=False).returncode != 0:
+            self.skipTest("nobody cannot run what was built here")
+        program = Program(prefix=prefix, uid=65534)
+        self.addCleanup(program.close)
+        status = Path(f"/proc/{program.process.pid}/status").read_text()
+        self.assertIn("Uid:\t65534\t65534\t65534\t65534", status)
+        self.assertIn("CapEff:\t0000000000000000", status)
+        front = FrontEnd(program)
+        self.addCleanup(front.close)
+        front.ctx_create(1)
+        self.assertEqual(front.finish(front.submit(1, (FAKE_NOTHING, 0))).type, OK_NODATA)
 
     def test_several_devices(self):
         fronts = []

@@ -20,19 +20,23 @@ SECONDS = 150
 
 
 class Guest:
-    """A machine that runs named shell commands; `folder` is what it and we both see."""
+    """A machine that runs named shell commands; `folder` is what it and we both see.
 
-    def __init__(self, suite, build, folder, modules=()):
+    `kernel`: the root whose kernel it boots, instead of the suite's own."""
+
+    def __init__(self, suite, build, folder, modules=(), kernel=None):
         self.suite, self.build, self.folder = suite, build, folder
         self.out = folder / "out"
-        root = roots.root(suite)
+        root = roots.root(kernel or suite)
         initrd.make(folder / "initrd.gz", root, next((root / "usr/lib/modules").iterdir()),
-                    ["9p", "9pnet_virtio", *modules], HERE / "init.sh")
+                    ["virtio_pci", "9p", "9pnet_virtio", *modules], HERE / "init.sh")
+        if kernel:
+            shutil.copy(root / "boot/vmlinuz", folder / "vmlinuz")
         for name in ("guest.sh", "qemu.sh"):
             shutil.copy(HERE / name, folder)
 
     def run(self, commands, arguments, prepare="", memory=1024, variables=(), second=None,
-            device=None):
+            device=None, seconds=SECONDS):
         """Runs the commands, and after a reboot those of `second`; returns QEMU's output.
 
         `device` is the command line of a process to start before QEMU."""
@@ -51,7 +55,7 @@ class Guest:
         with open(log, "wb") as output:
             status = subprocess.run(
                 [roots.PEER_ROOT, "--suite", self.suite, "enter", self.folder, self.build,
-                 f"CORDON_VM_SECONDS={SECONDS}", *variables,
+                 f"CORDON_VM_SECONDS={seconds}", *variables,
                  "/bin/bash", "/run/cordon/qemu.sh", str(memory), *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False).returncode
         ended = time.monotonic()

@@ -16,7 +16,7 @@ fi
 . /run/cordon/prepare
 while read -r name command; do
     echo "$name, at $(cut -d ' ' -f 1 /proc/uptime) s"
-    timeout -k 5 100 sh -c "$command" > "$out/$name.stdout" 2> "$out/$name.stderr" < /dev/null
+    timeout -k 5 "${CORDON_COMMAND_SECONDS:-100}" sh -c "$command" > "$out/$name.stdout" 2> "$out/$name.stderr" < /dev/null
     echo $? > "$out/$name.status"
 done < $programs
 if [ -e $programs.second ]; then

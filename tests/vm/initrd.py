@@ -31,7 +31,9 @@ class Archive:
 
 
 def module_order(modules, wanted):
-    """Files of the wanted modules and of what they need, in the order to load them."""
+    """Files of the wanted modules and of what they need, in the order to load them.
+
+    What one kernel has as a module another has built in."""
     needs = {}
     for line in (modules / "modules.dep").read_text().splitlines():
         file, rest = line.split(":")
@@ -49,8 +51,10 @@ def module_order(modules, wanted):
         if file not in order:
             order.append(file)
 
+    built_in = {name_of(file) for file in (modules / "modules.builtin").read_text().split()}
     for name in wanted:
-        add(by_name[name.replace("-", "_")])
+        if name.replace("-", "_") not in built_in:
+            add(by_name[name.replace("-", "_")])
     return order
 
 

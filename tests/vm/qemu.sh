@@ -29,11 +29,14 @@ done
 DISPLAY=:$(cat /tmp/display)
 export DISPLAY XDG_RUNTIME_DIR=/tmp LIBGL_ALWAYS_SOFTWARE=1
 
+# Another kernel than the root's.
+kernel=/boot/vmlinuz
+[ ! -e /run/cordon/vmlinuz ] || kernel=/run/cordon/vmlinuz
 run()
 {
     timeout -k 5 "$CORDON_VM_SECONDS" qemu-system-x86_64 \
         -nodefaults -no-user-config -machine q35 -accel tcg -cpu max -smp 1 -m "$memory" \
-        -kernel /boot/vmlinuz -initrd /run/cordon/initrd.gz -append 'console=ttyS0 panic=-1 quiet' \
+        -kernel "$kernel" -initrd /run/cordon/initrd.gz -append 'console=ttyS0 panic=-1 quiet' \
         -serial file:/run/cordon/serial.log -monitor none -action panic=shutdown \
         -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
         -device virtio-9p-pci,fsdev=root,mount_tag=root \

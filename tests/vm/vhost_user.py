@@ -7,16 +7,20 @@ SUITE is forky (QEMU 11.1, the first that maps memory for a vhost-user device). 
 and Mesa are Debian's. It runs vulkaninfo and client programs, reboots and runs them once more;
 their values must be those of the same programs on the host driver. Then a guest with a display
 boots to its console, whose picture must not be empty; its QEMU ends, and another one finds the same
-device ready.
+device ready. Then the render server dies under a program of the guest, which ends, and the next
+program has Vulkan.
 
 Exit status: 0 good, 1 not, 77 skipped.
 """
 
+import os
 import pathlib
 import re
+import signal
 import struct
 import sys
 import tempfile
+import threading
 import zlib
 
 import guest as vm
@@ -28,7 +32,9 @@ MEMORY = 1024
 # All but the one that maps 4096 blobs at once: QEMU's time for each grows with their number.
 PROGRAMS = ("scene", "compute", "timeline", "queries", "descriptors", "threads", "misc")
 AFTER_REBOOT = ("scene", "compute")
-QEMU = ["-display", "none", "-machine", "memory-backend=mem",
+# QEMU may start no process, its device was there before it; nor anything else that it can give up.
+QEMU = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-display", "none", "-machine", "memory-backend=mem",
         "-object", f"memory-backend-memfd,id=mem,size={MEMORY}M,share=on",
         "-chardev", "socket,id=gpu,path=/run/cordon/gpu.sock",
         "-device", "vhost-user-test-device-pci,chardev=gpu,virtio-id=16,num_vqs=2,vq_size=256,"
@@ -87,6 +93,27 @@ def headless(root, build, folder):
         raise harness.Failure("\n".join([*wrong, log, machine.serial()]))
 
 
+def descendants(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children] + [
+        other for child in children for other in descendants(child)]
+
+
+def end_render_server(folder, ended):
+    """Once the guest's scene is at work."""
+    log = folder / "qemu.log"
+    while not re.search('"cl_scene" .*context begins', log.read_text(errors="replace")):
+        if ended.wait(0.2):
+            return
+    ended.wait(0.3)
+    for pid in descendants(os.getpid()):
+        try:
+            if pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("cordon-render"):
+                os.kill(pid, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
+
+
 def console(root, build, folder):
     machine = vm.Guest(root, build, folder, ["virtio-gpu"])
     text = ("echo Cordon > /dev/tty0; ls -l /dev/dri; "
@@ -109,14 +136,39 @@ def console(root, build, folder):
     print(f"the console's picture has {found} colours")
 
 
+def server_dies(root, build, folder):
+    machine = vm.Guest(root, build, folder, ["virtio-gpu"])
+    scene = " ".join(roots.Place(root, build, folder).line(roots.PROGRAMS["scene"]))
+    ended = threading.Event()
+    thread = threading.Thread(target=end_render_server, args=(folder, ended))
+    (folder / "qemu.log").touch()
+    thread.start()
+    try:
+        log = machine.run({"scene": scene, "vulkaninfo": "vulkaninfo --summary"}, QEMU,
+                          variables=VARIABLES, memory=MEMORY, device=DEVICE,
+                          prepare=f"export VK_DRIVER_FILES={roots.ICDS}virtio_icd.json")
+    finally:
+        ended.set()
+        thread.join()
+    print(machine.serial().strip())
+    wrong = venus.judge(machine, (), {}, 1)
+    if "the render server has ended" not in log:
+        wrong.append("the render server was not ended")
+    # Mesa ends a program whose ring is dead; a timeout would be 124.
+    if machine.result("scene").status in (0, 124):
+        wrong.append(f"the program that lost its context: {machine.result('scene').describe()}")
+    if wrong:
+        raise harness.Failure("\n".join([*wrong, log]))
+
+
 def run(suite, build):
     root = f"{suite}-vm"
     roots.need(root)
-    for part in (headless, console):
+    for part in (headless, console, server_dies):
         with tempfile.TemporaryDirectory(prefix="cordon-vm-") as name:
             part(root, pathlib.Path(build).resolve(), pathlib.Path(name))
     print(f"ok: {len(PROGRAMS)} programs, {len(AFTER_REBOOT)} again after a reboot, a console, "
-          "and another QEMU with the same device")
+          "another QEMU with the same device, and life after the render server's end")
 
 
 if __name__ == "__main__":
