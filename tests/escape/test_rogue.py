@@ -88,11 +88,17 @@ def workers_of(server):
 
 
 def wait_for_spare(server):
-    """A spare that died is not replaced before the next context; then there is none to wait for."""
-    deadline = time.monotonic() + 3
-    while not workers_of(server) and time.monotonic() < deadline:
+    """One that has started, so that the server holds nothing more for it. A spare that died is
+    started again later and later; then there is none to wait for."""
+    deadline = time.monotonic() + 5
+    before, since = -1, time.monotonic()
+    while time.monotonic() < deadline:
+        now = descriptors(server.process.pid)
+        if now != before or not workers_of(server):
+            before, since = now, time.monotonic()
+        elif time.monotonic() - since > 0.5:
+            return
         time.sleep(0.02)
-    time.sleep(0.1)
 
 
 def wait_for(condition, seconds, what):
@@ -114,13 +120,17 @@ def lost(context, fences):
 def behave(server, number, name, words, outcome):
     wait_for_spare(server)
     before = descriptors(server.process.pid)
-    context = server.create_context(number, name)
+    try:
+        context = server.create_context(number, name)
+    except Gone:
+        context = None  # the worker was dead before our first word, and we were told at once
     line = server.wait_log(f"ctx={number} ", *words, timeout=20)
     check(line, f"{name}: no line with {words} in the log:\n{server.read_log()[-2000:]}")
     check(line.isprintable(), f"{name}: the line is not printable: {line!r}")
-    if outcome != "lives":
-        check(lost(context, outcome == "lost"), f"{name}: the VMM is left waiting")
-    context.destroy()
+    if context:
+        check(outcome == "lives" or lost(context, outcome == "lost"),
+              f"{name}: the VMM is left waiting")
+        context.destroy()
     check(server.alive(), f"{name}: the server ended")
     wait_for(lambda: descriptors(server.process.pid) <= before, 20,
              f"{name}: {before} descriptors, now {descriptors(server.process.pid)}")
