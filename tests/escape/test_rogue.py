@@ -88,17 +88,11 @@ def workers_of(server):
 
 
 def wait_for_spare(server):
-    """One that has started, so that the server holds nothing more for it. A spare that died is
-    started again later and later; then there is none to wait for."""
-    deadline = time.monotonic() + 5
-    before, since = -1, time.monotonic()
-    while time.monotonic() < deadline:
-        now = descriptors(server.process.pid)
-        if now != before or not workers_of(server):
-            before, since = now, time.monotonic()
-        elif time.monotonic() - since > 0.5:
-            return
+    """A spare that died is not replaced before the next context; then there is none to wait for."""
+    deadline = time.monotonic() + 3
+    while not workers_of(server) and time.monotonic() < deadline:
         time.sleep(0.02)
+    time.sleep(0.1)
 
 
 def wait_for(condition, seconds, what):
@@ -123,15 +117,20 @@ def behave(server, number, name, words, outcome):
     try:
         context = server.create_context(number, name)
     except Gone:
-        context = None  # the worker was dead before our first word, and we were told at once
+        context = None  # the worker was faster: it had gone before the VMM's first message
     line = server.wait_log(f"ctx={number} ", *words, timeout=20)
     check(line, f"{name}: no line with {words} in the log:\n{server.read_log()[-2000:]}")
     check(line.isprintable(), f"{name}: the line is not printable: {line!r}")
+    if context and outcome != "lives":
+        check(lost(context, outcome == "lost"), f"{name}: the VMM is left waiting")
     if context:
-        check(outcome == "lives" or lost(context, outcome == "lost"),
-              f"{name}: the VMM is left waiting")
         context.destroy()
+    else:
+        server.destroy_context(number)
     check(server.alive(), f"{name}: the server ended")
+    # One that takes its time to end must not pass for the next one's spare.
+    pid = int(server.wait_log(f"ctx={number} ", "served by").rpartition("pid ")[2].rstrip(")"))
+    wait_for(lambda: pid not in workers_of(server), 20, f"{name}: its worker is gone")
     wait_for(lambda: descriptors(server.process.pid) <= before, 20,
              f"{name}: {before} descriptors, now {descriptors(server.process.pid)}")
     size = os.path.getsize(server.log_path)
