@@ -114,7 +114,8 @@ class Cordon(Column):
 
     def starts(self, program, arguments):
         return run_json([program, *arguments, self.build / "server/render/cordon-render-server",
-                         "--log-level", "error", *self.arguments], harness.host_environment())
+                         "--log-level", "error", "--limit", "starts=1000", *self.arguments],
+                        harness.host_environment())
 
 
 class Peer(Column):
