@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,6 +27,8 @@
 #include "policy/notify.h"
 
 /* Opens of /dev/full stand for those of a GPU; the link leads to another device. */
+#define MANY_OPENS 10000
+
 static char link_path[64];
 static const char *const rules[] = { "/dev/full", "/dev/tty[0-9]+", "/dev/random", link_path,
                                      NULL };
@@ -92,12 +95,26 @@ static int act(void)
             return 14;
         }
     }
+    /* NVIDIA opens its node for each mapping: no end to that but the limit of descriptors. */
+    for (int i = 0; i < MANY_OPENS; i++) {
+        fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+        if (fd < 0 || close(fd) < 0) {
+            return 15;
+        }
+    }
+    do {
+        fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0);
+    if (errno != EMFILE) {
+        return 16;
+    }
     (void)ptrace(PTRACE_SEIZE, 1, 0, 0);
     return 9;
 }
 
 static int child_main(int socket)
 {
+    const struct rlimit files = { 64, 64 };
     struct policy_program program = make_program();
     union {
         char space[CMSG_SPACE(sizeof(int))];
@@ -110,6 +127,7 @@ static int child_main(int socket)
     struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
     int listener;
 
+    (void)setrlimit(RLIMIT_NOFILE, &files);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     (void)prctl(PR_SET_NAME, "bad\nname");
     listener = filter_install(&program, SECCOMP_FILTER_FLAG_NEW_LISTENER);
@@ -197,10 +215,10 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
     assert_non_null(strstr(line, "not in worker.lavapipe.policy"));
     assert_non_null(strstr(line, "thread=bad: "));
     assert_null(strchr(line, '\n'));
-    assert_int_equal(n.opened, 2);
+    assert_in_range(n.opened, 2 + MANY_OPENS + 1, 2 + MANY_OPENS + 64);
     /* Each kind is told once, whoever tries it how often. */
-    assert_int_equal(n.denied, 10 + 4 + 2);
-    assert_int_equal(denied, 10 + 2);
+    assert_int_equal(n.denied, 10 + 4 + 2 + 1);
+    assert_int_equal(denied, 10 + 2 + 1);
     assert_int_equal(sockets, 1);
     assert_int_equal(renames, 1);
     notify_fini(&n);
