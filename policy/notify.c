@@ -241,10 +241,18 @@ static enum notify_verdict let_pass(struct notify *n, const struct seccomp_notif
     return NOTIFY_ANSWERED;
 }
 
-/* A node that the policy names and this host lacks: every worker of that driver asks for it. */
+/* Where glibc's pthread_setname_np writes, for another thread than its caller's. */
+#define THREAD_NAME "/proc/self/task/[0-9]+/comm"
+
+/* What every worker of a driver asks for: the name of a thread, or a node that the policy names and
+ * this host lacks. */
 static bool is_habit(const struct notify *n, const char *path)
 {
     bool named = false;
+
+    if (rule_matches(THREAD_NAME, path)) {
+        return true;
+    }
 
     for (const char *const *rule = n->program->broker; *rule; rule++) {
         named |= strcmp(*rule, path) == 0;

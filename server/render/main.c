@@ -372,9 +372,21 @@ static bool prepare_workers(struct server *s)
     return r == 0;
 }
 
+/* INIT and CREATE_CONTEXT, if a VMM has sent them already: it has its answer before we do what takes
+ * time. Not inside another jail, of which it is to be seen first whether workers can be there. */
+static int answer_early(struct server *s)
+{
+    const bool free = !s->outer.no_exec && !s->outer.no_seccomp;
+    int r = 0;
+
+    for (int i = 0; free && i < 2 && r == 0; i++) {
+        r = loop_run_once(s->loop, 0);
+    }
+    return r;
+}
+
 static int serve(struct server *s)
 {
-    bool usable = false;
     int r;
 
     r = loop_create(&s->loop);
@@ -384,23 +396,22 @@ static int serve(struct server *s)
     }
     r = watch_signals(s);
     if (r == 0) {
-        usable = prepare_workers(s);
         r = contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
                           s->options.ready_timeout_ms, s->options.spares, write_stats, s);
-        s->contexts.failing = !usable;
         s->contexts.supervisor.learn = s->options.learn ? &s->learn : NULL;
     }
     if (r == 0) {
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
+    }
+    if (r == 0) {
+        r = answer_early(s);
     }
     if (r < 0) {
         log_error("cannot start: %s", strerror(-r));
         s->loop = loop_destroy(s->loop);
         return EXIT_FAILURE;
     }
-    if (usable) {
-        contexts_top_up(&s->contexts);
-    }
+    contexts_begin(&s->contexts, prepare_workers(s));
     r = loop_run(s->loop);
     connection_fini(&s->connection);
     contexts_fini(&s->contexts);
