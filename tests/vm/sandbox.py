@@ -27,6 +27,8 @@ mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
 mount -t securityfs securityfs /sys/kernel/security
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# As udev has it; where it is root's alone workers stay root, whose threads no rlimit counts.
+[ ! -e /dev/udmabuf ] || {{ chgrp 107 /dev/udmabuf; chmod 660 /dev/udmabuf; }}
 export VK_DRIVER_FILES={roots.ICDS}lvp_icd.json PYTHONDONTWRITEBYTECODE=1 LP_NUM_THREADS=1
 export CORDON_COMMAND_SECONDS=400
 """
