@@ -97,22 +97,22 @@ static VkResult VKAPI_PTR fake_enumerate_version(uint32_t *version)
     return VK_SUCCESS;
 }
 
-static const struct fakevk_host usual_host = {
-    .n_physical = 1,
-    .n_groups = 1,
-    .type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU,
-    .n_types = 2,
-    .types = { VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                                                        VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
-                                                        VK_MEMORY_PROPERTY_HOST_CACHED_BIT },
-    .external = ~0u,
-};
+/* clang takes no constant object as an initializer. */
+#define USUAL_HOST                                                                                 \
+    {                                                                                              \
+        .n_physical = 1, .n_groups = 1, .type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU,              \
+        .n_types = 2,                                                                              \
+        .types = { VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |      \
+                                                            VK_MEMORY_PROPERTY_HOST_COHERENT_BIT | \
+                                                            VK_MEMORY_PROPERTY_HOST_CACHED_BIT },  \
+        .external = ~0u,                                                                           \
+    }
 
-struct fakevk_host fakevk_host = usual_host;
+struct fakevk_host fakevk_host = USUAL_HOST;
 
 void fakevk_host_reset(void)
 {
-    fakevk_host = usual_host;
+    fakevk_host = (struct fakevk_host)USUAL_HOST;
 }
 
 static VkPhysicalDevice physical(uint32_t i)
