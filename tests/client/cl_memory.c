@@ -418,7 +418,11 @@ int main(int argc, char **argv)
     }
     create(&t);
     for (uint32_t type = 0; type < t.app.memory.memoryTypeCount; type++) {
-        if (t.app.memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) {
+        const VkMemoryPropertyFlags flags = t.app.memory.memoryTypes[type].propertyFlags;
+
+        /* AMD's device-coherent types need a feature of their own. */
+        if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) &&
+            !(flags & VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD)) {
             test_type(&t, type);
         }
     }
