@@ -35,10 +35,10 @@ enum vtest_command {
 #define VTEST_BATCH_RING_IDX (1u << 0)
 #define VTEST_TIMELINES 64
 
-/* Our bounds. A process name; a list of syncs (Mesa waits on a handful); a submission (Mesa's
- * are far below 1 MiB). */
+/* Our bounds. A process name; a list of syncs (Mesa 26.2 waits for one per fence); a submission
+ * (Mesa's are far below 1 MiB). */
 #define VTEST_NAME_MAX 65536u
-#define VTEST_WAIT_SYNCS_MAX 1024u
+#define VTEST_WAIT_SYNCS_MAX 65536u
 #define VTEST_SUBMIT_MAX (4u << 20)
 
 struct vtest_request {

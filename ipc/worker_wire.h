@@ -25,6 +25,7 @@ enum worker_fd {
     WORKER_FD_CACHE = 5,  /* what drivers compile in warm-up, for the next worker; worker/cache.h:
                              empty: to be filled; no file at all: there is none */
     WORKER_FD_COUNT = 6,
+    WORKER_FD_POLICY = 6, /* with CORDON_POLICY_OWN=1: the operator's policy, see policy/blob.h */
 };
 
 /* The most that WORKER_FD_CACHE may hold. */

@@ -262,6 +262,11 @@ static int add_manifest(struct jail_plan *plan, const char *manifest,
     char *slash;
     int r = add_path(plan, JAIL_READ, manifest, failure);
 
+    /* A link in one of the usual folders, which leads to where the driver was installed. */
+    if (r == 0 && realpath(manifest, path) && strcmp(path, manifest) != 0) {
+        r = add_path(plan, JAIL_READ, path, failure);
+    }
+
     if (r < 0) {
         return r;
     }

@@ -20,10 +20,12 @@
 #include "policy/learn.h"
 
 #define PATH_LIMIT 256
-/* An honest driver asks a few times per instance; NVIDIA's once per mapping. */
+/* An honest driver asks a few times per instance, and is rarely refused... */
 #define RATE_PER_SECOND 1000.0
 #define RATE_BURST 4096.0
-#define OPENED_LIMIT 4096
+/* ...but NVIDIA's opens its nodes for each mapping, which an application may make by the thousand.
+ * How many it may have open is the limit of its descriptors. */
+#define GRANT_COST 0.05
 
 int notify_open_memory(pid_t pid)
 {
@@ -100,6 +102,7 @@ void notify_fini(struct notify *n)
     close_fd(&n->mem);
 }
 
+/* What a question costs that is granted; a refusal costs the rest of a token. */
 static bool take_token(struct notify *n)
 {
     struct timespec now;
@@ -112,10 +115,10 @@ static bool take_token(struct notify *n)
         n->tokens = MIN(n->tokens, RATE_BURST);
     }
     n->last_ns = ns;
-    if (n->tokens < 1) {
+    if (n->tokens < GRANT_COST) {
         return false;
     }
-    n->tokens -= 1;
+    n->tokens -= GRANT_COST;
     return true;
 }
 
@@ -241,10 +244,18 @@ static enum notify_verdict let_pass(struct notify *n, const struct seccomp_notif
     return NOTIFY_ANSWERED;
 }
 
-/* A node that the policy names and this host lacks: every worker of that driver asks for it. */
+/* Where glibc's pthread_setname_np writes, for another thread than its caller's. */
+#define THREAD_NAME "/proc/self/task/[0-9]+/comm"
+
+/* What every worker of a driver asks for: the name of a thread, or a node that the policy names and
+ * this host lacks. */
 static bool is_habit(const struct notify *n, const char *path)
 {
     bool named = false;
+
+    if (rule_matches(THREAD_NAME, path)) {
+        return true;
+    }
 
     for (const char *const *rule = n->program->broker; *rule; rule++) {
         named |= strcmp(*rule, path) == 0;
@@ -287,6 +298,7 @@ static enum notify_verdict refuse(struct notify *n, const struct seccomp_notif *
                        strerrorname_np(error));
     }
     n->denied++;
+    n->tokens -= 1 - GRANT_COST;
     (void)answer_error(n, req->id, error);
     return news ? NOTIFY_DENIED : NOTIFY_ANSWERED;
 }
@@ -317,8 +329,7 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
         describe(n, req, NULL, line, size);
         return NOTIFY_VIOLATION;
     }
-    if (r == 0 && !(flags & ~(uint64_t)(O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) &&
-        n->opened < OPENED_LIMIT) {
+    if (r == 0 && !(flags & ~(uint64_t)(O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY))) {
         for (unsigned i = 0; i < n->n_devices && fd < 0; i++) {
             if (strcmp(n->devices[i].path, path) == 0) {
                 fd = open_device(&n->devices[i], flags);
@@ -326,8 +337,12 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
         }
     }
     if (fd >= 0) {
-        n->opened += answer_fd(n, req->id, fd) == 0;
-        return NOTIFY_ANSWERED;
+        r = answer_fd(n, req->id, fd);
+        if (r == 0 || r == -ENOENT) { /* or the caller was killed while it waited */
+            n->opened += r == 0;
+            return NOTIFY_ANSWERED;
+        }
+        return refuse(n, req, -r, path, line, size); /* EMFILE: it has as many as it may have */
     }
     if (n->learn) {
         return let_pass(n, req, r == 0 ? path : NULL);

@@ -51,6 +51,7 @@
 #include <sys/socket.h>
 
 #include "ipc/base.h"
+#include "policy/blob.h"
 #include "policy/policyc.h"
 #include "policy/program.h"
 
@@ -958,6 +959,42 @@ static void write_c(FILE *f, const char *policy, const char *symbol)
             symbol, policy, n_code, default_action == SECCOMP_RET_USER_NOTIF, mdwe, cache);
 }
 
+static void write_binary(FILE *f, const char *policy)
+{
+    struct policy_blob b = {
+        .magic = POLICY_BLOB_MAGIC,
+        .n_code = n_code,
+        .n_answers = 1,
+        .n_broker = n_broker,
+        .notify = default_action == SECCOMP_RET_USER_NOTIF,
+        .mdwe = mdwe,
+    };
+    const struct policy_answer end = { .nr = -1 };
+
+    for (unsigned i = 0; i < n_rules; i++) {
+        b.n_answers += told(&rules[i]) != 0;
+    }
+    (void)snprintf(b.name, sizeof(b.name), "%.63s", policy);
+    (void)fwrite(&b, sizeof(b), 1, f);
+    for (unsigned i = n_code; i-- > 0;) {
+        (void)fwrite(&code[i], sizeof(code[i]), 1, f);
+    }
+    for (unsigned i = 0; i < n_rules; i++) {
+        const struct policy_answer answer = { rules[i].nr, (int)told(&rules[i]) };
+
+        if (answer.error) {
+            (void)fwrite(&answer, sizeof(answer), 1, f);
+        }
+    }
+    (void)fwrite(&end, sizeof(end), 1, f);
+    for (unsigned i = 0; i < n_broker; i++) {
+        char path[POLICY_BLOB_PATH] = { 0 };
+
+        (void)snprintf(path, sizeof(path), "%s", broker[i]);
+        (void)fwrite(path, sizeof(path), 1, f);
+    }
+}
+
 static void write_action(FILE *f, uint32_t action)
 {
     switch (action & SECCOMP_RET_ACTION_FULL) {
@@ -1032,7 +1069,7 @@ static void write_listing(FILE *f, const char *policy)
 
 static FILE *open_output(const char *path)
 {
-    FILE *f = fopen(path, "we");
+    FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
 
     if (!f) {
         fprintf(stderr, "policyc: %s: %s\n", path, strerror(errno));
@@ -1072,12 +1109,15 @@ static int export(const char *text, const char *path)
 int main(int argc, char **argv)
 {
     bool exporting = argc == 4 && strcmp(argv[1], "--export") == 0;
-    const char *text = argv[exporting ? 2 : 1];
+    bool binary = argc == 4 && strcmp(argv[1], "--binary") == 0;
+    const char *text = argv[exporting || binary ? 2 : 1];
     FILE *f;
 
-    if (argc != 5 && !exporting) {
-        fprintf(stderr, "usage: policyc POLICY SYMBOL OUT.c OUT.lst\n"
-                        "       policyc --export POLICY OUT\n");
+    if (argc != 5 && !exporting && !binary) {
+        fprintf(stderr, "usage: cordon-policyc POLICY SYMBOL OUT.c OUT.lst\n"
+                        "       cordon-policyc --export POLICY OUT    plain minijail text\n"
+                        "       cordon-policyc --binary POLICY OUT    for the render server\n"
+                        "OUT may be -.\n");
         return 2;
     }
     rules = calloc(MAX_RULES, sizeof(*rules));
@@ -1096,6 +1136,10 @@ int main(int argc, char **argv)
     }
     compile();
     f = open_output(argv[3]);
+    if (binary) {
+        write_binary(f, base_name(text));
+        return end_output(f, argv[3]);
+    }
     write_c(f, base_name(text), argv[2]);
     if (end_output(f, argv[3])) {
         return 1;

@@ -13,7 +13,7 @@ cache=${CORDON_CACHE:-${HOME:-/root}/.cache/cordon}
 # shellcheck disable=SC2034
 client_suites=(client validation escape)
 # shellcheck disable=SC2034
-unit_only=(--no-suite client --no-suite client-mesa26 --no-suite validation --no-suite escape --no-suite vm --no-suite peer --no-suite noop)
+unit_only=(--no-suite client --no-suite client-mesa26 --no-suite validation --no-suite escape --no-suite vm --no-suite peer --no-suite noop --no-suite apps)
 
 if [ -t 1 ]; then
     on_terminal=yes

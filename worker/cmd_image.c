@@ -24,8 +24,21 @@ static bool made(struct decoder *d, bool ok)
 
 /* ---- creation --------------------------------------------------------------------------- */
 
+/* See physical::no_sparse. */
+static bool may_be_sparse(struct decoder *d, const struct device *dev, bool sparse)
+{
+    if (sparse && dev->physical->no_sparse) {
+        decoder_fail(d, "sparse resources are not offered with this driver");
+        return false;
+    }
+    return true;
+}
+
 bool prepare_vkCreateBuffer(struct decoder *d, struct wire_vkCreateBuffer *c)
 {
+    if (!may_be_sparse(d, c->device_obj->data, c->pCreateInfo->flags & BUFFER_CREATE_SPARSE_BITS)) {
+        return false;
+    }
     return made(d, buffer_make_external(c->device_obj->data, &d->arena,
                                         (VkBufferCreateInfo *)c->pCreateInfo));
 }
@@ -52,6 +65,9 @@ void cmd_vkDestroyBuffer(struct decoder *d, struct wire_vkDestroyBuffer *c)
 
 bool prepare_vkCreateImage(struct decoder *d, struct wire_vkCreateImage *c)
 {
+    if (!may_be_sparse(d, c->device_obj->data, c->pCreateInfo->flags & IMAGE_CREATE_SPARSE_BITS)) {
+        return false;
+    }
     return made(d, image_make_external(c->device_obj->data, &d->arena,
                                        (VkImageCreateInfo *)c->pCreateInfo));
 }

@@ -16,6 +16,7 @@
 #include "worker/context.h"
 #include "worker/decoder.h"
 #include "worker/device.h"
+#include "worker/image.h"
 #include "worker/instance.h"
 #include "worker/limits.h"
 #include "worker/vulkan.h"
@@ -280,8 +281,12 @@ void cmd_vkEnumerateDeviceExtensionProperties(struct decoder *d,
 }
 
 /* What we cannot pass on as the host says it. */
-static void limit_properties(VkPhysicalDeviceProperties *properties)
+static void limit_properties(const struct physical *p, VkPhysicalDeviceProperties *properties)
 {
+    if (p->no_sparse) {
+        properties->limits.sparseAddressSpaceSize = 0;
+        properties->sparseProperties = (VkPhysicalDeviceSparseProperties){ 0 };
+    }
     properties->apiVersion = api_version_cap(properties->apiVersion);
     properties->limits.maxMemoryAllocationCount =
         MIN(properties->limits.maxMemoryAllocationCount, MAX_ALLOCATIONS);
@@ -294,7 +299,7 @@ void cmd_vkGetPhysicalDeviceProperties(struct decoder *d,
 
     (void)d;
     *c->pProperties = p->properties;
-    limit_properties(c->pProperties);
+    limit_properties(p, c->pProperties);
 }
 
 void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
@@ -304,7 +309,7 @@ void cmd_vkGetPhysicalDeviceProperties2(struct decoder *d,
 
     (void)d;
     p->vk->GetPhysicalDeviceProperties2(p->handle, c->pProperties);
-    limit_properties(&c->pProperties->properties);
+    limit_properties(p, &c->pProperties->properties);
 }
 
 /* A program that plans with all of a heap must not run into the context's limit. */
@@ -367,6 +372,63 @@ void cmd_vkGetPhysicalDeviceFormatProperties2(struct decoder *d,
     }
 }
 
+static void limit_features(const struct physical *p, VkPhysicalDeviceFeatures *features)
+{
+    if (p->no_sparse) {
+        features->sparseBinding = VK_FALSE;
+        features->sparseResidencyBuffer = VK_FALSE;
+        features->sparseResidencyImage2D = VK_FALSE;
+        features->sparseResidencyImage3D = VK_FALSE;
+        features->sparseResidency2Samples = VK_FALSE;
+        features->sparseResidency4Samples = VK_FALSE;
+        features->sparseResidency8Samples = VK_FALSE;
+        features->sparseResidency16Samples = VK_FALSE;
+        features->sparseResidencyAliased = VK_FALSE;
+    }
+}
+
+void cmd_vkGetPhysicalDeviceFeatures(struct decoder *d, struct wire_vkGetPhysicalDeviceFeatures *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    (void)d;
+    p->vk->GetPhysicalDeviceFeatures(p->handle, c->pFeatures);
+    limit_features(p, c->pFeatures);
+}
+
+static void limit_families(const struct physical *p, VkQueueFamilyProperties *family)
+{
+    if (p->no_sparse) {
+        family->queueFlags &= ~(VkQueueFlags)VK_QUEUE_SPARSE_BINDING_BIT;
+    }
+}
+
+void cmd_vkGetPhysicalDeviceQueueFamilyProperties(
+    struct decoder *d, struct wire_vkGetPhysicalDeviceQueueFamilyProperties *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    (void)d;
+    p->vk->GetPhysicalDeviceQueueFamilyProperties(p->handle, c->pQueueFamilyPropertyCount,
+                                                  c->pQueueFamilyProperties);
+    for (uint32_t i = 0; c->pQueueFamilyProperties && i < *c->pQueueFamilyPropertyCount; i++) {
+        limit_families(p, &c->pQueueFamilyProperties[i]);
+    }
+}
+
+void cmd_vkGetPhysicalDeviceQueueFamilyProperties2(
+    struct decoder *d, struct wire_vkGetPhysicalDeviceQueueFamilyProperties2 *c)
+{
+    const struct physical *p = c->physicalDevice_obj->data;
+
+    (void)d;
+    p->vk->GetPhysicalDeviceQueueFamilyProperties2(p->handle, c->pQueueFamilyPropertyCount,
+                                                   c->pQueueFamilyProperties);
+    for (uint32_t i = 0; c->pQueueFamilyProperties && i < *c->pQueueFamilyPropertyCount; i++) {
+        limit_families(p, &c->pQueueFamilyProperties[i].queueFamilyProperties);
+    }
+}
+
 /* Features of which the guest would use what the protocol does not carry. */
 void cmd_vkGetPhysicalDeviceFeatures2(struct decoder *d,
                                       struct wire_vkGetPhysicalDeviceFeatures2 *c)
@@ -381,6 +443,7 @@ void cmd_vkGetPhysicalDeviceFeatures2(struct decoder *d,
 
     (void)d;
     p->vk->GetPhysicalDeviceFeatures2(p->handle, c->pFeatures);
+    limit_features(p, &c->pFeatures->features);
     if (acceleration) {
         acceleration->accelerationStructureHostCommands = VK_FALSE;
     }
@@ -457,6 +520,7 @@ void cmd_vkGetPhysicalDeviceImageFormatProperties2(
 
     (void)d;
     if ((external && external->handleType && !guest_memory_handle(external->handleType)) ||
+        (p->no_sparse && (c->pImageFormatInfo->flags & IMAGE_CREATE_SPARSE_BITS)) ||
         ((c->pImageFormatInfo->usage & VK_IMAGE_USAGE_HOST_TRANSFER_BIT) &&
          is_multi_planar(c->pImageFormatInfo->format))) {
         c->ret = VK_ERROR_FORMAT_NOT_SUPPORTED;

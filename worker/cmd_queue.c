@@ -129,6 +129,12 @@ void cmd_vkQueueSubmit2(struct decoder *d, struct wire_vkQueueSubmit2 *c)
 void cmd_vkQueueBindSparse(struct decoder *d, struct wire_vkQueueBindSparse *c)
 {
     struct queue *q = c->queue_obj->data;
+
+    if (q->device->physical->no_sparse) {
+        decoder_fail(d, "sparse resources are not offered with this driver");
+        return;
+    }
+
     struct consumed done = filter_start(d, q);
     LOCK_SCOPE(&q->lock);
 

@@ -2,7 +2,8 @@
  * Everything that one guest context owns. One per worker process.
  *
  * Threads: main (control loop: monitor ticks, and the socket while the context thread is busy; never
- * calls Vulkan), the context thread (requests in order), one per ring, one per queue that has virtqueue fences.
+ * calls Vulkan), the context thread (requests in order), one per ring, one per queue that has
+ * virtqueue fences.
  */
 #ifndef CORDON_WORKER_CONTEXT_H
 #define CORDON_WORKER_CONTEXT_H

@@ -154,6 +154,7 @@ static VkResult read_physical(struct physical *p)
     VkResult result;
 
     p->api_version = api_version_cap(p->properties.apiVersion);
+    p->no_sparse = p->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     result = read_extensions(p);
     if (result != VK_SUCCESS) {
         return result;

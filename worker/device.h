@@ -55,6 +55,9 @@ struct physical {
     uint32_t n_extensions;
     uint32_t n_families;
     VkQueueFamilyProperties *families;
+    /* Lavapipe (to 26.1 at least) takes the contents of imported pages, which the guest writes, for
+     * its own account of an allocation when it binds them to a sparse resource. */
+    bool no_sparse;
     VkDeviceSize host_pointer_alignment; /* 0: the driver imports no host pointers */
     /* VK_KHR_external_*_fd with SYNC_FD, done by the driver itself */
     bool semaphore_import, semaphore_export, fence_export;

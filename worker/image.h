@@ -13,6 +13,13 @@
 struct arena;
 struct device;
 
+#define BUFFER_CREATE_SPARSE_BITS                                                  \
+    (VK_BUFFER_CREATE_SPARSE_BINDING_BIT | VK_BUFFER_CREATE_SPARSE_RESIDENCY_BIT | \
+     VK_BUFFER_CREATE_SPARSE_ALIASED_BIT)
+#define IMAGE_CREATE_SPARSE_BITS                                                 \
+    (VK_IMAGE_CREATE_SPARSE_BINDING_BIT | VK_IMAGE_CREATE_SPARSE_RESIDENCY_BIT | \
+     VK_IMAGE_CREATE_SPARSE_ALIASED_BIT)
+
 /* What device::images knows of an image. */
 struct image {
     bool external; /* made for backings::kind */

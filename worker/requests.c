@@ -174,6 +174,18 @@ static int create_resource(struct context *ctx, const struct ctx_create_resource
     return err;
 }
 
+/* The VMM's main thread waits for this. One that does not must not wait for us to read instead. If
+ * it is gone, the main thread will see that. */
+static void send_reply(struct requests *q, struct ctx_create_resource_reply *reply, int fd)
+{
+    const struct iovec iov = { .iov_base = reply, .iov_len = sizeof(*reply) };
+
+    if (seqpacket_sendv(q->socket_fd, &iov, 1, &fd, fd >= 0, MSG_DONTWAIT) == -EAGAIN) {
+        requests_let_go(q);
+        (void)seqpacket_sendv(q->socket_fd, &iov, 1, &fd, fd >= 0, 0);
+    }
+}
+
 /* Errors of the table of resources that are limits, by name. */
 static const char *refusal(int err, char text[64])
 {
@@ -207,8 +219,7 @@ static void run_create_resource(struct requests *q, struct request *r)
                     c->res_id, c->blob_id, c->blob_size, c->blob_flags, refusal(err, text));
         reply = (struct ctx_create_resource_reply){ .fd_type = CTX_FD_NONE };
     }
-    /* The VMM's main thread waits for this. If it is gone, the main thread will see that. */
-    (void)seqpacket_send(q->socket_fd, &reply, sizeof(reply), &fd, fd >= 0);
+    send_reply(q, &reply, fd);
 }
 
 static void run_import_resource(struct context *ctx, struct request *r)

@@ -104,9 +104,10 @@ int listener_open(struct listener *l, const char *path)
 
 void listener_remove(const struct listener *l)
 {
-    AUTO_CLOSE int lock = lock_folder(l->path);
+    AUTO_CLOSE int lock = -1;
     struct stat st;
 
+    lock = lock_folder(l->path);
     if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) {
         (void)unlink(l->path);
     }

@@ -8,8 +8,8 @@
 #include "ipc/base.h"
 
 static const char *const options[] = {
-    "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device", "--worker",
-    "--spare",   "--ready-timeout",         "--stats", "--cgroup",
+    "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device",     "--worker",
+    "--spare",   "--ready-timeout",         "--stats", "--cgroup", "--policy-dir",
 };
 
 bool option_is(const char *argument, const char *name)

@@ -10,7 +10,7 @@
     "Given on to the render server, whose --help explains them:\n"                         \
     "  --sandbox=LEVEL, --sandbox-allow-missing=LIST, --sandbox-learn, --limit LIST,\n"    \
     "  --driver NAME, --device NODE, --worker PATH, --spare N, --ready-timeout SECONDS,\n" \
-    "  --stats FILE, --cgroup FOLDER, --validate\n"
+    "  --stats FILE, --cgroup FOLDER, --policy-dir FOLDER, --validate\n"
 
 /* "--name" or "--name=value" where `name` is "--name". */
 bool option_is(const char *argument, const char *name);

@@ -124,9 +124,20 @@ static void start_up_to(struct contexts *c, uint32_t want)
     }
 }
 
-void contexts_top_up(struct contexts *c)
+static void top_up(struct contexts *c)
 {
     start_up_to(c, count_waiting(c) + c->spares);
+}
+
+void contexts_begin(struct contexts *c, bool usable)
+{
+    c->begun = true;
+    if (usable) {
+        top_up(c);
+    } else {
+        c->failing = true;
+        fail_hopeless(c, "no worker can be started, see above");
+    }
 }
 
 static void on_refill(void *arg)
@@ -134,7 +145,7 @@ static void on_refill(void *arg)
     struct contexts *c = arg;
 
     c->refill_at_ms = UINT64_MAX;
-    contexts_top_up(c);
+    top_up(c);
 }
 
 /* A later reason does not put off an earlier one. */
@@ -175,6 +186,9 @@ void contexts_settle(struct contexts *c)
 {
     uint32_t waiting;
 
+    if (!c->begun) {
+        return;
+    }
     pair_up(c);
     waiting = count_waiting(c);
     if (waiting > 0) {

@@ -26,6 +26,7 @@ struct contexts {
     struct registry registry;
     struct supervisor supervisor;
     uint32_t spares;   /* workers to keep ready */
+    bool begun;        /* workers may be started; until then contexts wait */
     bool failing;      /* no worker becomes ready any more, or none can */
     bool proven;       /* one has become ready */
     uint32_t n_failed; /* in a row that did not */
@@ -46,8 +47,9 @@ MUST_USE int contexts_init(struct contexts *c, struct loop *loop, struct spawner
                            void (*changed)(void *arg), void *arg);
 void contexts_fini(struct contexts *c);
 
-/* Starts as many workers as are missing, spares included. */
-void contexts_top_up(struct contexts *c);
+/* Once the spawner is ready: starts workers for those who wait, and spares. If it is not usable,
+ * contexts are lost or refused. */
+void contexts_begin(struct contexts *c, bool usable);
 
 /* A new context: *ret_fd is the VMM's end of its socket. Starts nothing: call contexts_settle
  * once the VMM has its answer. 0, -EINVAL, -EEXIST, -ENOSPC (registry.h), -ECHILD (workers do not

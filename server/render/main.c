@@ -21,6 +21,7 @@
 #include "server/render/driver.h"
 #include "server/render/options.h"
 #include "server/render/outer_jail.h"
+#include "server/render/own_policy.h"
 #include "server/render/stats.h"
 
 #define EXIT_USAGE 2
@@ -41,6 +42,7 @@ struct server {
     struct contexts contexts;
     struct connection connection;
     struct learn learn;
+    int policy_fd; /* the operator's own policy as bytes, until the spawner has it; -1: none */
 };
 
 /* The VMM may have had us inherit anything: its descriptors (guest disks among them), signals
@@ -209,6 +211,10 @@ static void say_what_is_loose(const struct server *s, uint32_t missing)
         log_error("sandbox: LEARNING. Calls that the policy does not list are let through; whoever "
                   "controls the guest can use them all");
     }
+    if (s->options.policy_dir) {
+        log_warn("sandbox: workers are filtered by %s of %s, not by the policy that is built in",
+                 s->driver.program->name, s->options.policy_dir);
+    }
     if (s->options.level == SANDBOX_LEVEL_MINIMAL) {
         log_warn("sandbox: minimal: workers have no namespaces and no Landlock, only the filter");
     }
@@ -319,6 +325,7 @@ static bool prepare_workers(struct server *s)
         .log_level = s->options.log_level_name,
         .validate = s->options.validate,
         .cgroup = s->options.cgroup,
+        .policy_fd = s->policy_fd,
         .environment = environ,
         .loop = s->loop,
     };
@@ -365,9 +372,21 @@ static bool prepare_workers(struct server *s)
     return r == 0;
 }
 
+/* INIT and CREATE_CONTEXT, if a VMM has sent them already: it has its answer before we do what takes
+ * time. Not inside another jail, of which it is to be seen first whether workers can be there. */
+static int answer_early(struct server *s)
+{
+    const bool free = !s->outer.no_exec && !s->outer.no_seccomp;
+    int r = 0;
+
+    for (int i = 0; free && i < 2 && r == 0; i++) {
+        r = loop_run_once(s->loop, 0);
+    }
+    return r;
+}
+
 static int serve(struct server *s)
 {
-    bool usable = false;
     int r;
 
     r = loop_create(&s->loop);
@@ -377,23 +396,22 @@ static int serve(struct server *s)
     }
     r = watch_signals(s);
     if (r == 0) {
-        usable = prepare_workers(s);
         r = contexts_init(&s->contexts, s->loop, &s->spawner, &s->options.limits,
                           s->options.ready_timeout_ms, s->options.spares, write_stats, s);
-        s->contexts.failing = !usable;
         s->contexts.supervisor.learn = s->options.learn ? &s->learn : NULL;
     }
     if (r == 0) {
         r = connection_init(&s->connection, s->loop, s->options.socket_fd, &s->contexts);
+    }
+    if (r == 0) {
+        r = answer_early(s);
     }
     if (r < 0) {
         log_error("cannot start: %s", strerror(-r));
         s->loop = loop_destroy(s->loop);
         return EXIT_FAILURE;
     }
-    if (usable) {
-        contexts_top_up(&s->contexts);
-    }
+    contexts_begin(&s->contexts, prepare_workers(s));
     r = loop_run(s->loop);
     connection_fini(&s->connection);
     contexts_fini(&s->contexts);
@@ -482,6 +500,12 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     (void)fcntl(s.options.socket_fd, F_SETFD, FD_CLOEXEC);
+    s.policy_fd = -1;
+    if (s.options.policy_dir &&
+        own_policy_compile(s.options.policy_dir, &s.driver, &s.policy_fd, why, sizeof(why)) < 0) {
+        log_error("--policy-dir: %s", why);
+        return EXIT_USAGE;
+    }
     if (!connection_vmm_is_served(s.options.socket_fd)) {
         connection_refuse_all(s.options.socket_fd);
         return EXIT_SUCCESS;

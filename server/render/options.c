@@ -17,6 +17,8 @@ const char options_help[] =
     "                               implies --sandbox=default\n"
     "  --sandbox-learn              for trusted guests only: let calls through that the policy does\n"
     "                               not list, and print the lines that would list them\n"
+    "  --policy-dir FOLDER          worker.DRIVER.policy from there instead of the one that is built\n"
+    "                               in: cordon-sandbox(7)\n"
     "  --driver NAME                the host driver whose policy confines workers: auto (at\n"
     "                               start), lavapipe, radv, anv-i915, anv-xe, nvk, turnip, panvk,\n"
     "                               nvidia\n"
@@ -56,6 +58,7 @@ enum option {
     OPTION_LEARN,
     OPTION_LIMIT,
     OPTION_CGROUP,
+    OPTION_POLICY_DIR,
     OPTION_STATS,
     OPTION_LOG_LEVEL,
     OPTION_SECCOMP_BPF,
@@ -81,6 +84,7 @@ static const struct {
     [OPTION_VALIDATE] = { "--validate", false },
     [OPTION_LEARN] = { "--sandbox-learn", false },
     [OPTION_LIMIT] = { "--limit", true },
+    [OPTION_POLICY_DIR] = { "--policy-dir", true },
     [OPTION_CGROUP] = { "--cgroup", true },
     [OPTION_STATS] = { "--stats", true },
     [OPTION_LOG_LEVEL] = { "--log-level", true },
@@ -188,6 +192,9 @@ static int apply(enum option option, const char *value, struct options *o, char 
             return -EINVAL;
         }
         o->cgroup = value;
+        return 0;
+    case OPTION_POLICY_DIR:
+        o->policy_dir = value;
         return 0;
     case OPTION_STATS:
         o->stats_path = value;

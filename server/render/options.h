@@ -25,6 +25,7 @@ struct options {
     const char *driver;      /* a policy's name, or "auto" */
     const char *device;      /* the render node; NULL: the first */
     const char *stats_path;  /* NULL: none */
+    const char *policy_dir;  /* of the operator's own policies; NULL: none */
     const char *cgroup;      /* a delegated group; "auto": look for one; "off" */
     enum log_level log_level;
     const char *log_level_name;

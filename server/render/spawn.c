@@ -81,6 +81,9 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
     s->env[n++] = s->env_policy;
     limits_text(limits, s->env_limits, sizeof(s->env_limits));
     s->env[n++] = s->env_limits;
+    if (s->policy_fd >= 0) {
+        s->env[n++] = "CORDON_POLICY_OWN=1";
+    }
     if (validate) {
         s->env[n++] = "CORDON_VALIDATE=1";
     }
@@ -186,6 +189,10 @@ static int prepare_exec(struct spawner *s, const struct spawner_config *config,
         .file_size = limits->blob,
     };
     r = set_up_cgroup(s, limits, config->cgroup, ret_failure);
+    if (s->cgroup.controllers & CGROUP_PIDS) {
+        /* The group's limit is to be met first: it keeps count, which the log then tells. */
+        s->plan.limits.threads++;
+    }
     return r < 0 ? r : probe(s, &config->sandbox, ret_missing, ret_failure);
 }
 
@@ -219,6 +226,7 @@ int spawner_init(struct spawner *s, const struct spawner_config *config, uint32_
     int r;
 
     *s = (struct spawner)SPAWNER_NONE;
+    s->policy_fd = config->policy_fd;
     s->driver = config->driver;
     s->limits = config->limits;
     r = config->worker_path ? prepare_exec(s, config, ret_missing, ret_failure)
@@ -245,6 +253,7 @@ void spawner_fini(struct spawner *s)
     }
     close_fd(&s->worker_fd);
     close_fd(&s->null_fd);
+    close_fd(&s->policy_fd);
     close_fd(&s->cache_fd);
 }
 
@@ -331,6 +340,10 @@ static int start_exec(struct spawner *s, const int *fds, char *const *argv, stru
     s->plan.exec_fd = s->worker_fd;
     s->plan.n_fds = WORKER_FD_COUNT;
     memcpy(s->plan.fds, fds, WORKER_FD_COUNT * sizeof(*fds));
+    if (s->policy_fd >= 0) {
+        s->plan.fds[WORKER_FD_POLICY] = s->policy_fd;
+        s->plan.n_fds = WORKER_FD_POLICY + 1;
+    }
     r = make_cgroup(s, ++s->n_started, ret_failure);
     if (r < 0) {
         return r;

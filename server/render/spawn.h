@@ -36,7 +36,8 @@ struct spawner {
     uint32_t n_started;
     int worker_fd; /* the worker's program, opened at start */
     int null_fd;
-    int cache_fd; /* what a worker's driver compiled, sealed; -1: none yet */
+    int policy_fd; /* the operator's own, for workers; -1: what is built in */
+    int cache_fd;  /* what a worker's driver compiled, sealed; -1: none yet */
     /* Workers are forked. */
     bool forks;
     const char *library;
@@ -63,16 +64,18 @@ struct spawner_config {
     const char *worker_path; /* the worker's program; NULL: it cannot be exec'd here */
     const char *library;     /* the worker as a shared object, then; borrowed */
     const char *log_level;
-    bool validate;            /* workers load the validation layer */
-    const char *cgroup;       /* as --cgroup says */
+    bool validate;      /* workers load the validation layer */
+    const char *cgroup; /* as --cgroup says */
+    int policy_fd;      /* the operator's own policy, -1: built in; the spawner's from now on */
     char *const *environment; /* what may be passed through comes from there, borrowed */
     struct loop *loop;
 };
 
 /* Before spawner_init, and when that was never called: starts nothing. */
-#define SPAWNER_NONE                                                                          \
-    {                                                                                         \
-        .cgroup = { .fd = -1, .base_fd = -1 }, .worker_fd = -1, .null_fd = -1, .cache_fd = -1 \
+#define SPAWNER_NONE                                                                           \
+    {                                                                                          \
+        .cgroup = { .fd = -1, .base_fd = -1 }, .worker_fd = -1, .null_fd = -1, .cache_fd = -1, \
+        .policy_fd = -1                                                                        \
     }
 
 /* Opens what workers need, and tries the jail once, so that what this host lacks is known now.

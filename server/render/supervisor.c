@@ -204,7 +204,7 @@ static void read_cgroup(struct worker *w)
     cgroup_read_events(w->cgroup_fd, &events);
     if (events.tasks_refused) {
         log_line(LOG_LEVEL_WARN, w->ctx_id,
-                 "limit threads: worker %u was refused one %llu times (--limit threads=N)",
+                 "limit threads: worker %u was refused a thread %llu times (--limit threads=N)",
                  w->number, (unsigned long long)events.tasks_refused);
     }
     if (events.oom_kills && !w->why[0]) {
@@ -367,11 +367,11 @@ static int check_ready(struct worker *w, const char *driver, struct fdset *fds)
 {
     const struct spawner *spawner = w->supervisor->spawner;
     uint32_t layers = spawner->plan.layers;
-    const struct policy_program *program = policy_worker(driver);
+    const struct policy_program *program = spawner->driver->program;
     char text[128];
     int r;
 
-    if (!program || program != spawner->driver->program) {
+    if (strcmp(driver, spawner->driver->name) != 0) {
         worker_kill(w,
                     "its driver is \"%s\", but the server has prepared for \"%s\"; start the "
                     "server with --driver",

@@ -1,8 +1,12 @@
 #include "server/vhost_user/confine.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "ipc/cleanup.h"
 #include "ipc/log.h"
@@ -20,6 +24,25 @@ static int failed(struct sandbox_failure *failure, uint32_t layer, int error, co
     return -error;
 }
 
+/* No capability is left, and what the guest has in its memory comes into no core dump. */
+static int give_up_rights(struct sandbox_failure *failure)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { 0 };
+    const struct rlimit no_core = { 0, 0 };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        return failed(failure, SANDBOX_NO_NEW_PRIVS, errno, "prctl(PR_SET_NO_NEW_PRIVS)");
+    }
+    if (setrlimit(RLIMIT_CORE, &no_core) < 0) {
+        return failed(failure, SANDBOX_RLIMITS, errno, "setrlimit(CORE)");
+    }
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || syscall(SYS_capset, &header, none) < 0) {
+        return failed(failure, SANDBOX_CAPS, errno, "capset");
+    }
+    return 0;
+}
+
 int confine_files(enum sandbox_level level, uint32_t allow_missing,
                   struct sandbox_failure *ret_failure)
 {
@@ -29,11 +52,9 @@ int confine_files(enum sandbox_level level, uint32_t allow_missing,
     if (level == SANDBOX_LEVEL_OFF) {
         return 0;
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-        return failed(ret_failure, SANDBOX_NO_NEW_PRIVS, errno, "prctl(PR_SET_NO_NEW_PRIVS)");
-    }
-    if (level == SANDBOX_LEVEL_MINIMAL) {
-        return 0;
+    r = give_up_rights(ret_failure);
+    if (r < 0 || level == SANDBOX_LEVEL_MINIMAL) {
+        return r;
     }
     ruleset = landlock_new();
     r = ruleset < 0 ? ruleset : landlock_restrict(ruleset);

@@ -84,15 +84,45 @@ void syncs_fini(struct syncs *t)
     for (uint32_t id = 1; id <= t->n_used; id++) {
         syncs_unref(t, id);
     }
+    free(t->slots);
+    free(t->free_ids);
+}
+
+/* Room for one id more. */
+static int grow(struct syncs *t)
+{
+    const uint32_t n = t->n_slots ? 2 * t->n_slots : 64;
+    struct sync **slots;
+    uint32_t *free_ids;
+
+    if (t->n_used < t->n_slots) {
+        return 0;
+    }
+    if (t->n_slots == SYNCS_MAX) {
+        return -ENOSPC;
+    }
+    slots = realloc(t->slots, n * sizeof(*slots));
+    if (!slots) {
+        return -ENOMEM;
+    }
+    t->slots = slots;
+    free_ids = realloc(t->free_ids, n * sizeof(*free_ids));
+    if (!free_ids) {
+        return -ENOMEM;
+    }
+    t->free_ids = free_ids;
+    t->n_slots = n;
+    return 0;
 }
 
 int syncs_create(struct syncs *t, uint64_t value, uint32_t *ret_id)
 {
     struct sync *s;
     uint32_t id;
+    int r = t->n_free > 0 ? 0 : grow(t);
 
-    if (t->n_free == 0 && t->n_used == SYNCS_MAX) {
-        return -ENOSPC;
+    if (r < 0) {
+        return r;
     }
     s = malloc(sizeof(*s));
     if (!s) {
@@ -113,7 +143,7 @@ void syncs_unref(struct syncs *t, uint32_t id)
         return;
     }
     t->slots[id - 1] = NULL;
-    t->free_ids[t->n_free++] = (uint16_t)id;
+    t->free_ids[t->n_free++] = id;
     release(s);
 }
 

@@ -13,17 +13,19 @@
 #include "ipc/base.h"
 #include "ipc/list.h"
 
-/* A client keeps one sync per ring at its end; these only bound what a hostile one may hold. */
-#define SYNCS_MAX 4096
+/* Mesa keeps one per ring at its end, and from 26.2 on one per fence and semaphore: these only
+ * bound what a hostile client may hold. */
+#define SYNCS_MAX (1u << 18)
 #define SYNCS_MAX_WAITS 512
-#define SYNCS_MAX_POINTS 16384 /* in all pending waits and updates together */
+#define SYNCS_MAX_POINTS (1u << 18) /* in all pending waits and updates together */
 
 struct sync;
 
 struct syncs {
-    struct sync *slots[SYNCS_MAX]; /* id - 1 */
-    uint16_t free_ids[SYNCS_MAX];  /* freed ids, the last one freed is given first */
-    uint32_t n_free, n_used;       /* n_used: highest id ever given */
+    struct sync **slots;     /* id - 1 */
+    uint32_t *free_ids;      /* freed ids, the last one freed is given first */
+    uint32_t n_slots;        /* room in both */
+    uint32_t n_free, n_used; /* n_used: highest id ever given */
     struct list waits;
     uint32_t n_waits, n_points;
 };

@@ -114,7 +114,8 @@ class Cordon(Column):
 
     def starts(self, program, arguments):
         return run_json([program, *arguments, self.build / "server/render/cordon-render-server",
-                         "--log-level", "error", *self.arguments], harness.host_environment())
+                         "--log-level", "error", "--limit", "starts=1000", *self.arguments],
+                        harness.host_environment())
 
 
 class Peer(Column):
@@ -242,6 +243,29 @@ def idle(program, column):
     rows["idle_cpu"] = ((cpu_us(pids) - cpu) / 2, "us")
     client.end()
     return rows
+
+
+def stages(build, quick):
+    """[(stage of a worker's start, microseconds)]: the jail's layers, then the worker's own stages as
+    it tells them, in processor time; without the first worker, which has no cache yet."""
+    jail = run_json([build / "tests/bench/jail_stages", *(["--quick"] if quick else [])], None)
+    rows = [("jail, all of it" if name == "jail" else f"- {name.removeprefix('jail_')}", value)
+            for name, (value, _) in jail.items()]
+    told = {}
+    with harness.Server(build / "server/vtest/cordon-vtest", ["--log-level", "debug"]) as server:
+        column = Column()
+        column.environment = lambda: server.environment() | QUIET_LOADER
+        for _ in range(3 if quick else 10):
+            client = Client(build / "tests/client/bench_calls", column, ["--hold"])
+            client.read()
+            time.sleep(SETTLE_S)
+            client.end()
+        for line in server.log().splitlines():
+            found = re.search(r"start: stage (\S+) took (\d+) us", line)
+            if found:
+                told.setdefault(found[1], []).append(int(found[2]))
+    return rows + [(f"worker: {name}", median(values[1:])) for name, values in told.items()
+                   if len(values) > 1]
 
 
 def crowd(program, column, clients, seconds):

@@ -533,7 +533,7 @@ static void bench_memory(struct bench *b)
 static void bench_creation(struct bench *b)
 {
     const uint32_t n = b->quick ? 5 : 20;
-    uint64_t instance[32], device[32], both[32], end[32];
+    uint64_t instance[32], device[32], both[32], end[32], row[32];
     struct app keep = b->app;
 
     if (!wanted(b, "instance_and_device")) {
@@ -555,7 +555,17 @@ static void bench_creation(struct bench *b)
         app_destroy_instance(&b->app);
         end[k] = now_ns() - start;
     }
+    for (uint32_t k = 0; k < n; k++) {
+        const uint64_t start = now_ns();
+
+        app_create_instance(&b->app);
+        app_create_device(&b->app, NULL, 0);
+        app_destroy_device(&b->app);
+        app_destroy_instance(&b->app);
+        row[k] = now_ns() - start;
+    }
     app_destroy_instance(&keep);
+    report_times(b, "devices_in_a_row", row, n);
     report_times(b, "create_instance", instance, n);
     report_times(b, "create_device", device, n);
     report_times(b, "socket_to_device", both, n);

@@ -912,6 +912,127 @@ static void test_host_copies_of_aspects(struct modern *m)
           n_wrong, n_formats);
 }
 
+/* ---- sparse buffers ----------------------------------------------------------------------- */
+
+/* Binds half of `size` bytes of each memory, the second first if `swapped`. */
+static void bind_halves(struct app *app, VkBuffer buffer, const VkDeviceMemory memories[2],
+                        VkDeviceSize size, bool swapped)
+{
+    const VkSparseMemoryBind binds[] = {
+        { .resourceOffset = 0, .size = size / 2, .memory = memories[swapped] },
+        { .resourceOffset = size / 2, .size = size / 2, .memory = memories[!swapped] },
+    };
+    const VkSparseBufferMemoryBindInfo buffers = { buffer, ARRAY_SIZE(binds), binds };
+    const VkBindSparseInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BIND_SPARSE_INFO,
+        .bufferBindCount = 1,
+        .pBufferBinds = &buffers,
+    };
+    const VkFenceCreateInfo fence_info = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
+    VkFence fence;
+
+    MUST(vkCreateFence(app->device, &fence_info, NULL, &fence));
+    MUST(vkQueueBindSparse(app->queue, 1, &info, fence));
+    MUST(vkWaitForFences(app->device, 1, &fence, VK_TRUE, UINT64_MAX));
+    vkDestroyFence(app->device, fence, NULL);
+}
+
+/* Words whose halves are not what they should be; fills the buffer first if told to. */
+static uint32_t read_halves(struct app *app, VkBuffer buffer, struct buffer *back, bool fill,
+                            const uint32_t wanted[2])
+{
+    VkCommandBuffer commands = commands_begin(app);
+    const VkBufferCopy all = { 0, 0, back->size };
+    uint32_t n_wrong = 0;
+
+    if (fill) {
+        vkCmdFillBuffer(commands, buffer, 0, back->size / 2, wanted[0]);
+        vkCmdFillBuffer(commands, buffer, back->size / 2, back->size / 2, wanted[1]);
+        barrier_memory(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
+                       VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_READ_BIT);
+    }
+    vkCmdCopyBuffer(commands, buffer, back->buffer, 1, &all);
+    barrier_memory(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
+                   VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+    commands_run(app, commands);
+    for (uint32_t i = 0; i < back->size / 4; i++) {
+        n_wrong += ((const uint32_t *)back->map)[i] != wanted[i >= back->size / 8];
+    }
+    return n_wrong;
+}
+
+/* Memory that changes places under a buffer takes its contents along. */
+static void test_sparse(struct modern *m)
+{
+    struct app *app = &m->app;
+    const VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .flags = VK_BUFFER_CREATE_SPARSE_BINDING_BIT,
+        .size = 1 << 20,
+        .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+    };
+    VkDeviceMemory memories[2];
+    VkMemoryRequirements requirements;
+    struct buffer back;
+    VkBuffer buffer;
+    uint32_t n_wrong;
+
+    if (!app->features.sparseBinding ||
+        !(app->family_properties.queueFlags & VK_QUEUE_SPARSE_BINDING_BIT)) {
+        skip("sparse_buffer", "sparseBinding");
+        return;
+    }
+    MUST(vkCreateBuffer(app->device, &info, NULL, &buffer));
+    vkGetBufferMemoryRequirements(app->device, buffer, &requirements);
+    requirements.size = info.size / 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        memories[i] = memory_allocate(app, &requirements, 0, 0);
+    }
+    back = buffer_create(app, info.size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, HOST_MEMORY);
+    bind_halves(app, buffer, memories, info.size, false);
+    n_wrong = read_halves(app, buffer, &back, true, (const uint32_t[]){ 0x11111111, 0x22222222 });
+    bind_halves(app, buffer, memories, info.size, true);
+    n_wrong += read_halves(app, buffer, &back, false, (const uint32_t[]){ 0x22222222, 0x11111111 });
+    check(n_wrong == 0, "sparse_buffer", "%u words wrong", n_wrong);
+    vkDestroyBuffer(app->device, buffer, NULL);
+    for (uint32_t i = 0; i < 2; i++) {
+        vkFreeMemory(app->device, memories[i], NULL);
+    }
+    buffer_destroy(app, &back);
+}
+
+/* ---- clocks ------------------------------------------------------------------------------- */
+
+static void test_clocks(struct modern *m)
+{
+    struct app *app = &m->app;
+    const VkCalibratedTimestampInfoEXT infos[] = {
+        { VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT, NULL, VK_TIME_DOMAIN_DEVICE_EXT },
+        { VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT, NULL,
+          VK_TIME_DOMAIN_CLOCK_MONOTONIC_EXT },
+    };
+    VkTimeDomainEXT domains[16];
+    uint32_t n_domains = ARRAY_SIZE(domains), n_known = 0;
+    uint64_t first[2], second[2], deviation;
+
+    if (!app_has(app, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME)) {
+        skip("clocks", VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME);
+        return;
+    }
+    MUST(vkGetPhysicalDeviceCalibrateableTimeDomainsEXT(app->physical, &n_domains, domains));
+    for (uint32_t i = 0; i < n_domains; i++) {
+        n_known += domains[i] == infos[0].timeDomain || domains[i] == infos[1].timeDomain;
+    }
+    if (n_known != ARRAY_SIZE(infos)) {
+        skip("clocks", "the device's clock beside the host's");
+        return;
+    }
+    MUST(vkGetCalibratedTimestampsEXT(app->device, 2, infos, first, &deviation));
+    MUST(vkGetCalibratedTimestampsEXT(app->device, 2, infos, second, &deviation));
+    check(first[0] <= second[0] && first[1] <= second[1] && first[1] != 0, "clocks",
+          "time runs backwards");
+}
+
 int main(int argc, char **argv)
 {
     static struct modern m = {
@@ -930,6 +1051,7 @@ int main(int argc, char **argv)
         { VK_KHR_RAY_TRACING_PIPELINE_EXTENSION_NAME, &m.tracing },
         { VK_EXT_MESH_SHADER_EXTENSION_NAME, &m.mesh },
         { VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME, NULL },
+        { VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME, NULL },
         { VK_KHR_MAINTENANCE_5_EXTENSION_NAME, &m.maintenance5 },
         { VK_KHR_MAINTENANCE_6_EXTENSION_NAME, &m.maintenance6 },
         { VK_EXT_HOST_IMAGE_COPY_EXTENSION_NAME, &m.host_copy },
@@ -950,5 +1072,7 @@ int main(int argc, char **argv)
     test_binding2(&m);
     test_host_copies(&m);
     test_host_copies_of_aspects(&m);
+    test_sparse(&m);
+    test_clocks(&m);
     return app_close(&m.app);
 }

@@ -19,6 +19,7 @@
     X(vkEnumerateDeviceExtensionProperties) \
     X(vkEnumeratePhysicalDevices) \
     X(vkGetDeviceProcAddr) \
+    X(vkGetPhysicalDeviceCalibrateableTimeDomainsEXT) \
     X(vkGetPhysicalDeviceExternalFenceProperties) \
     X(vkGetPhysicalDeviceExternalSemaphoreProperties) \
     X(vkGetPhysicalDeviceFeatures2) \
@@ -165,6 +166,7 @@
     X(vkGetAccelerationStructureDeviceAddressKHR) \
     X(vkGetBufferDeviceAddress) \
     X(vkGetBufferMemoryRequirements) \
+    X(vkGetCalibratedTimestampsEXT) \
     X(vkGetDescriptorSetLayoutSupport) \
     X(vkGetDeviceImageSubresourceLayoutKHR) \
     X(vkGetDeviceQueue) \
@@ -185,6 +187,7 @@
     X(vkInvalidateMappedMemoryRanges) \
     X(vkMapMemory) \
     X(vkMergePipelineCaches) \
+    X(vkQueueBindSparse) \
     X(vkQueueSubmit) \
     X(vkQueueSubmit2) \
     X(vkQueueWaitIdle) \

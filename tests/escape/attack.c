@@ -21,6 +21,7 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/base.h"
@@ -335,7 +336,7 @@ ATTEMPT(eat_memory)
 static void *sleeper(void *arg)
 {
     for (;;) {
-        (void)pause();
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_sec = 100 }, NULL);
     }
     return arg;
 }

@@ -132,21 +132,23 @@ static void collect(int out, struct jailed_result *result)
 }
 
 /* Answers calls and collects output until the program's side of both is gone. */
-static void supervise(struct notify *notify, int out, int control, pid_t pid,
+static void supervise(struct notify *notify, int out, int control, const struct jail_child *child,
                       struct jailed_result *result)
 {
     struct pollfd fds[] = {
         { .fd = notify->listener, .events = POLLIN },
         { .fd = out, .events = POLLIN },
         { .fd = control, .events = POLLIN },
+        { .fd = child->pidfd, .events = POLLIN },
     };
 
-    while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+    /* Before Linux 6.11 a listener says that nobody is left only when the last one is reaped. */
+    while (fds[1].fd >= 0 || (fds[0].fd >= 0 && !fds[3].revents)) {
         char line[400];
 
         if (poll(fds, ARRAY_SIZE(fds), 60000) <= 0) {
             (void)snprintf(result->line, sizeof(result->line), "no end within a minute");
-            (void)kill(pid, SIGKILL);
+            (void)kill(child->pid, SIGKILL);
             return;
         }
         if (fds[1].revents & POLLIN) {
@@ -165,7 +167,7 @@ static void supervise(struct notify *notify, int out, int control, pid_t pid,
             }
             if (v == NOTIFY_VIOLATION) {
                 result->violation = true;
-                (void)kill(pid, SIGKILL);
+                (void)kill(child->pid, SIGKILL);
             }
         } else if (fds[0].revents) {
             fds[0].fd = -1;
@@ -220,7 +222,7 @@ int jailed_run(uint32_t layers, const char *program, char *const *argv, int extr
     }
     if (r == 0) {
         (void)send(ours, "g", 1, MSG_NOSIGNAL);
-        supervise(&notify, out, ours, child.pid, result);
+        supervise(&notify, out, ours, &child, result);
     } else {
         (void)kill(child.pid, SIGKILL);
     }

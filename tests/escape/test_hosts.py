@@ -54,6 +54,15 @@ HOSTS = {
     # Programs may be started in it, so that workers are to be confined; tests/jail has the real one.
     "jail-that-allows-exec": ("@trap " + str(STOCK_POLICY), [],
                               ["refuses seccomp", "start the server outside that jail"], False),
+    "bubblewrap": ("@bwrap --dev-bind / / --unshare-user --unshare-pid --proc /proc --dev /dev", [],
+                   ["served by worker"], True),
+    "bubblewrap-disable-userns": (
+        "@bwrap --dev-bind / / --unshare-user --disable-userns", [],
+        ["FAILED layer=userns", "--sandbox-allow-missing=userns"], False),
+    "bubblewrap-disable-userns-allowed": (
+        "@bwrap --dev-bind / / --unshare-user --disable-userns",
+        ["--sandbox-allow-missing=userns,mounts,pidns,netns,ipcns,utsns"],
+        ["this host lacks userns", "served by worker"], True),
     "chroot": ("@chroot", [], ["FAILED layer=userns", "chroot"], False),
 }
 
@@ -94,6 +103,8 @@ def script(commands, folder, program, under):
     if commands == "@chroot":
         setup += "".join(f"mount --rbind /{name} {folder}/{name}; " for name in ("usr", "proc", "dev"))
         return setup + f'exec chroot {folder} /cordon/{os.path.basename(program)} "$@"'
+    if commands.startswith("@bwrap"):
+        return setup + f'exec {commands[1:]} {program} "$@"'
     if commands.startswith("@"):
         kind, _, what = commands.partition(" ")
         return setup + f'exec {under} {kind[1:]} {filter_file(folder, kind, what)} {program} "$@"'
@@ -160,6 +171,9 @@ def main():
         os.chmod(folder, 0o755)
         programs = [shutil.copy(path, folder) for path in sys.argv[1:4]]
         for name, row in HOSTS.items():
+            if row[0].startswith("@bwrap") and not shutil.which("bwrap"):
+                print(f"skipped {name}: no bwrap here")
+                continue
             try:
                 check_host(name, row, programs, folder)
             except Failure as error:

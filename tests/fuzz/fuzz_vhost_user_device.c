@@ -595,13 +595,11 @@ int cordon_context_flush(struct cordon_context *context)
 
 int cordon_submit(struct cordon_context *context, const void *commands, size_t size)
 {
-    volatile uint8_t sum = 0;
+    AUTO_FREE void *copy = malloc(size);
 
     (void)context;
-    assert(size > 0 && size % 4 == 0);
-    for (size_t i = 0; i < size; i++) {
-        sum ^= ((const uint8_t *)commands)[i];
-    }
+    assert(size > 0 && size % 4 == 0 && copy);
+    memcpy(copy, commands, size); /* all of it is there */
     return outcome();
 }
 

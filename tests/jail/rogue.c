@@ -35,7 +35,7 @@ int cordon_worker_main(int argc, char **argv)
     while (dir && (entry = readdir(dir))) {
         int fd;
 
-        if (atoi(entry->d_name) <= 0 || is_ours(entry->d_name)) {
+        if (strtol(entry->d_name, NULL, 10) <= 0 || is_ours(entry->d_name)) {
             continue;
         }
         seen++;

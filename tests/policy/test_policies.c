@@ -401,9 +401,51 @@ static void server_can_still_make_jails(void **state)
     expect_actions(&policy_server, server, ARRAY_SIZE(server));
 }
 
+/* The vhost-user device sees a guest's memory: nothing to open, start or reach. */
+static const struct call_case vhost_user[] = {
+    { ALLOW, SYS_epoll_pwait, {} },
+    { ALLOW, SYS_sendmsg, {} },
+    { ALLOW, SYS_recvmsg, {} },
+    { ALLOW, SYS_accept4, {} },
+    { ALLOW, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED } },
+    { KILL, SYS_mmap, { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE } },
+    { KILL, SYS_mprotect, { 0, 4096, PROT_READ | PROT_EXEC } },
+    { KILL, SYS_mremap, { 0, 0, 0, MREMAP_MAYMOVE | MREMAP_FIXED } },
+    { KILL, SYS_memfd_create, { 0, 16 /* exec */ } },
+    { SOFT(EINVAL), SYS_fcntl, { 3, F_SETOWN } },
+    { SOFT(EACCES), SYS_newfstatat, { 0, 0, 0, 0 } },
+    { KILL, SYS_openat2, {} },
+    { KILL, SYS_openat, {} },
+    { KILL, SYS_unlinkat, {} },
+    { KILL, SYS_execve, {} },
+    { KILL, SYS_clone, {} },
+    { KILL, SYS_clone3, {} },
+    { KILL, SYS_socket, {} },
+    { KILL, SYS_connect, {} },
+    { KILL, SYS_bind, {} },
+    { KILL, SYS_ioctl, {} },
+    { KILL, SYS_kill, {} },
+    { KILL, SYS_pidfd_send_signal, {} },
+    { KILL, SYS_ptrace, {} },
+    { KILL, SYS_process_vm_readv, {} },
+    { KILL, SYS_prctl, { PR_SET_DUMPABLE, 1 } },
+    { KILL, SYS_setrlimit, {} },
+    { KILL, SYS_prlimit64, {} },
+    { KILL, SYS_io_uring_setup, {} },
+    { KILL, SYS_userfaultfd, {} },
+    { KILL, SYS_bpf, {} },
+};
+
+static void device_over_vhost_user(void **state)
+{
+    (void)state;
+    expect_actions(&policy_vhost_user, vhost_user, ARRAY_SIZE(vhost_user));
+}
+
 static const struct policy_program *nth_program(size_t i)
 {
-    static const struct policy_program *const fixed[] = { &policy_worker_stage1, &policy_server };
+    static const struct policy_program *const fixed[] = { &policy_worker_stage1, &policy_server,
+                                                          &policy_vhost_user };
     size_t n = 0;
 
     while (policy_worker_names()[n]) {
@@ -489,6 +531,7 @@ int main(void)
         cmocka_unit_test(exactly_the_listed_ioctls_pass),
         cmocka_unit_test(stage1_leaves_what_loading_needs),
         cmocka_unit_test(server_can_still_make_jails),
+        cmocka_unit_test(device_over_vhost_user),
         cmocka_unit_test(foreign_calls_are_killed),
         cmocka_unit_test(every_answer_comes_quickly),
         cmocka_unit_test(kernel_accepts_every_program),

@@ -71,6 +71,30 @@ class BadCommands(harness.ProtocolTest):
         self.refused(wire.create_buffer(DEVICE, FIRST_FREE, sharing=1, families=3, indices=(0, 0)),
                      "pQueueFamilyIndices")
 
+    def test_sparse_buffer_where_the_driver_would_trust_its_contents(self):
+        for flags in (1, 2, 4):
+            info = wire.PRESENT + wire.u32(12) + wire.NO_CHAIN + wire.u32(flags) + wire.u64(4096) \
+                + wire.u32(3) + wire.u32(0) + wire.u32(0) + wire.u64(0)
+            self.refused(wire.command(wire.CREATE_BUFFER, wire.u64(DEVICE), info, wire.NULL,
+                                      wire.PRESENT, wire.u64(FIRST_FREE)), "sparse")
+
+    def test_sparse_binding_where_the_driver_would_trust_its_contents(self):
+        context = self.device(self.context())
+        context.submit(wire.get_device_queue2(DEVICE, FIRST_FREE, 1))
+        context.submit(wire.command(34, wire.u64(FIRST_FREE), wire.u32(0), wire.u64(0),
+                                    wire.u64(0)))
+        self.assert_ends(context, "vkQueueBindSparse", "sparse")
+
+    def test_failed_allocation_that_nobody_waited_for(self):
+        context = self.device(self.context())
+        context.submit(wire.allocate_memory(DEVICE, FIRST_FREE, 1 << 50)
+                       + wire.free_memory(DEVICE, FIRST_FREE)
+                       + wire.create_buffer(DEVICE, FIRST_FREE))
+        self.assert_lives(context)
+        context.submit(wire.allocate_memory(DEVICE, FIRST_FREE + 1, 1 << 50)
+                       + wire.bind_buffer_memory(DEVICE, FIRST_FREE, FIRST_FREE + 1))
+        self.assert_ends(context, "vkBindBufferMemory", "could not be allocated")
+
     def test_allocator_that_is_not_null(self):
         self.refused(wire.command(wire.CREATE_FENCE, wire.u64(DEVICE),
                                   wire.PRESENT + wire.u32(8) + wire.NO_CHAIN + wire.u32(0),

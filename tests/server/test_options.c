@@ -67,6 +67,28 @@ static void allowing_a_layer_to_be_missing_is_not_strict(void **state)
     assert_non_null(strstr(why, "\"foo\" is no layer"));
 }
 
+static void folders_of_the_operator_are_taken(void **state)
+{
+    struct options o;
+
+    (void)state;
+    assert_int_equal(PARSE(&o, "--socket-fd=3"), 0);
+    assert_string_equal(o.cgroup, "auto");
+    assert_null(o.policy_dir);
+    assert_int_equal(PARSE(&o, "--socket-fd=3", "--cgroup", "/sys/fs/cgroup/x", "--policy-dir=own",
+                           "--limit=cpu=150,cpu-weight=10,ram=1G,vm-ram=2G"),
+                     0);
+    assert_string_equal(o.cgroup, "/sys/fs/cgroup/x");
+    assert_string_equal(o.policy_dir, "own");
+    assert_int_equal(o.limits.cpu, 150);
+    assert_int_equal(o.limits.cpu_weight, 10);
+    assert_int_equal(o.limits.vm_ram, UINT64_C(2) << 30);
+    assert_string_equal(limits_need_cgroup(&o.limits, 0), "ram");
+    assert_string_equal(limits_need_cgroup(&o.limits, 1), "cpu"); /* memory is there */
+    assert_null(limits_need_cgroup(&o.limits, 7));
+    assert_null(limits_need_cgroup(&limits_default, 0));
+}
+
 static void what_is_wrong_is_said_in_a_line(void **state)
 {
     static const char *const bad[][4] = {
@@ -76,6 +98,9 @@ static void what_is_wrong_is_said_in_a_line(void **state)
         { "x", "--socket-fd=99999999999", NULL },
         { "x", "--sandbox=loose", NULL },
         { "x", "--spare=17", NULL },
+        { "x", "--cgroup=here", NULL },
+        { "x", "--limit=cpu=0", NULL },
+        { "x", "--limit=cpu-weight=10001", NULL },
         { "x", "--ready-timeout=0", NULL },
         { "x", "--log-level=loud", NULL },
         { "x", "--help=now", NULL },
@@ -149,6 +174,7 @@ int main(void)
         HARNESS_TEST(both_spellings_of_a_value_work),
         HARNESS_TEST(the_peer_s_options_are_accepted),
         HARNESS_TEST(allowing_a_layer_to_be_missing_is_not_strict),
+        HARNESS_TEST(folders_of_the_operator_are_taken),
         HARNESS_TEST(what_is_wrong_is_said_in_a_line),
         HARNESS_TEST(options_of_the_environment_come_first),
         HARNESS_TEST(vtest_passes_the_server_s_options_on),

@@ -74,12 +74,14 @@ static int setup(void **state)
     worker_fd = fds[1];
     words = NULL;
     n_sent = 0;
+    watched = 0;
     return requests_create(ctx_of(state), worker_fd, watch, NULL, &requests);
 }
 
 static int teardown(void **state)
 {
     atomic_store(&fake_awake, true);
+    shutdown(vmm_fd, SHUT_RDWR);
     requests = requests_destroy(requests);
     atomic_store(&fake_awake, false);
     close(vmm_fd);
@@ -447,6 +449,25 @@ static void who_reads_depends_on_the_work(void **state)
     assert_int_equal(watched, 0);
 }
 
+/* A VMM that asks and asks and reads no answer can go on asking. */
+static void replies_that_nobody_reads_keep_nobody_from_reading(void **state)
+{
+    const struct ctx_create_resource m = { .op = CTX_OP_CREATE_RESOURCE, .res_id = 1 };
+    uint64_t end = test_now_ns() + 5000000000u;
+    struct iovec iov = { (void *)&m, sizeof(m) };
+
+    (void)state;
+    send_init();
+    while (!watched && test_now_ns() < end) {
+        if (seqpacket_sendv(vmm_fd, &iov, 1, NULL, 0, MSG_DONTWAIT) < 0) {
+            sched_yield();
+        }
+    }
+    assert_int_equal(watched, 1);
+    assert_int_equal(requests_read(requests), 0);
+    assert_int_equal(seqpacket_sendv(vmm_fd, &iov, 1, NULL, 0, MSG_DONTWAIT), 0);
+}
+
 static void too_much_waiting_ends_the_context(void **state)
 {
     const struct ctx_submit_fence m = { CTX_OP_SUBMIT_FENCE, 1, 0, 1 };
@@ -490,6 +511,7 @@ int main(void)
         T(resources_come_and_go),
         T(a_hang_up_is_told),
         T(who_reads_depends_on_the_work),
+        T(replies_that_nobody_reads_keep_nobody_from_reading),
         T(too_much_waiting_ends_the_context),
     };
 

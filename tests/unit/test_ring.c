@@ -554,6 +554,7 @@ static void waiting_wakes_a_dozing_ring(void **state)
     atomic_store(c.tail, c.at);
     ring_notify(c.ctx, RING_ID);
     assert_true(client_wait(&c));
+    assert_int_equal(ring_destroy(c.ctx, RING_ID), 0); /* it reads the rules */
     pace_ring = rules;
 }
 

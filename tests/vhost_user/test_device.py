@@ -746,8 +746,16 @@ class Lives(Case):
     @unittest.skipIf(SANITIZED, "sanitizers need what it gives away")
     def test_it_is_confined(self):
         status = Path(f"/proc/{self.program.process.pid}/status").read_text()
-        self.assertIn("Seccomp:\t2", status)
-        self.assertIn("NoNewPrivs:\t1", status)
+        for line in ("Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t0000000000000000",
+                     "CapPrm:\t0000000000000000", "CapAmb:\t0000000000000000"):
+            self.assertIn(line, status)
+        limits = Path(f"/proc/{self.program.process.pid}/limits").read_text()
+        self.assertRegex(limits, r"Max core file size +0 +0 ")
+        # Nothing of what the keeper may is the device's, and nothing of the guest is the keeper's.
+        names = [os.readlink(f"/proc/{self.program.keeper()}/fd/{n}")
+                 for n in os.listdir(f"/proc/{self.program.keeper()}/fd")]
+        self.assertEqual(sum(name.startswith("socket:") for name in names), 1, names)
+        self.assertFalse([name for name in names if "memfd" in name])
 
     def test_a_render_server_that_ends_is_replaced(self):
         f = self.front

@@ -119,7 +119,8 @@ def console(root, build, folder):
     text = ("echo Cordon > /dev/tty0; ls -l /dev/dri; "
             "for file in /sys/class/drm/*/edid; do od -A n -t x1 $file | head -n 1; done; sleep 1")
     log = machine.run({"console": text, "dmesg": "dmesg"}, [*QEMU, "-no-reboot"],
-                      variables=VARIABLES, memory=MEMORY, second={"vulkaninfo": "vulkaninfo --summary"},
+                      variables=VARIABLES, memory=MEMORY,
+                      second={"vulkaninfo": "vulkaninfo --summary", "console": text},
                       device=[*DEVICE, "--screenshot", "/run/cordon/console.png"],
                       prepare=f"export VK_DRIVER_FILES={roots.ICDS}virtio_icd.json")
     if "00 ff ff ff ff ff ff 00" not in machine.said("console"):

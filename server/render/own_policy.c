@@ -1,0 +1,119 @@
+#include "server/render/own_policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/cleanup.h"
+#include "ipc/map.h"
+#include "policy/blob.h"
+#include "server/render/driver.h"
+
+#define COMPILER "cordon-policyc"
+
+/* Beside an installed server, or in the folder of a build. */
+static const char *find_compiler(char *buf, size_t size)
+{
+    static const char *const beside[] = { COMPILER, "../../policy/" COMPILER };
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    self[MAX(n, 0)] = '\0';
+    slash = strrchr(self, '/');
+    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
+        *slash = '\0';
+        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
+            return buf;
+        }
+    }
+    return CORDON_LIBEXECDIR "/" COMPILER;
+}
+
+/* Its exit status, with what it said in `said`; or a negative errno. */
+static int run(const char *compiler, const char *policy, int out, char *said, size_t size)
+{
+    char *const argv[] = { (char *)COMPILER, (char *)"--binary", (char *)policy, (char *)"-",
+                           NULL };
+    char *const env[] = { NULL };
+    posix_spawn_file_actions_t actions;
+    int fds[2], status, r;
+    size_t used = 0;
+    pid_t pid;
+
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        return -errno;
+    }
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], STDERR_FILENO);
+    r = posix_spawn(&pid, compiler, &actions, NULL, argv, env);
+    posix_spawn_file_actions_destroy(&actions);
+    close(fds[1]);
+    while (r == 0 && used < size - 1) {
+        ssize_t n = read(fds[0], said + used, size - 1 - used);
+
+        if (n <= 0) {
+            break;
+        }
+        used += (size_t)n;
+    }
+    said[used] = '\0';
+    said[strcspn(said, "\n")] = '\0';
+    close(fds[0]);
+    if (r != 0) {
+        return -r;
+    }
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int own_policy_compile(const char *folder, struct driver_choice *driver, int *ret_fd, char *why,
+                       size_t why_size)
+{
+    char compiler[PATH_MAX], policy[PATH_MAX];
+    const char *path = find_compiler(compiler, sizeof(compiler));
+    AUTO_CLOSE int fd = memfd_create("cordon-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int r;
+
+    if (fd < 0) {
+        r = -errno;
+        (void)snprintf(why, why_size, "memfd_create: %s", strerror(-r));
+        return r;
+    }
+    if (snprintf(policy, sizeof(policy), "%s/worker.%s.policy", folder, driver->name) >=
+        (int)sizeof(policy)) {
+        (void)snprintf(why, why_size, "--policy-dir: the path is too long");
+        return -ENAMETOOLONG;
+    }
+    r = run(path, policy, fd, why, why_size);
+    if (r < 0) {
+        (void)snprintf(why, why_size, "%s: %s", path, strerror(-r));
+        return r;
+    }
+    if (r > 0) {
+        return -EINVAL;
+    }
+    /* Its workers share it. */
+    r = fd_seal(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    if (r == 0) {
+        r = policy_load(fd, &driver->program);
+    }
+    if (r < 0) {
+        (void)snprintf(why, why_size, "%s: what %s made of it cannot be used: %s", policy, path,
+                       strerror(-r));
+        return r;
+    }
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
