@@ -4,6 +4,8 @@ table of docs/drop-in.md from what came out.
 
   two_columns.py BUILDDIR [MODULE...]
 
+Of a MODULE alone only its part of the table is written anew.
+
 Takes six minutes: where the original fails it mostly does so by never answering.
 Needs root, and the roots of scripts/peer-root. Exit status: 1 if ours fails anything, else 0.
 """
@@ -13,6 +15,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -59,20 +62,29 @@ def words(name):
     return name.removeprefix("test_").replace("_", " ")
 
 
-def render(modules, columns):
+def section(module, columns):
     heads = list(columns)
-    lines = []
-    for module in modules:
-        tests = [name for name in columns[heads[0]] if name.startswith(module + ".")]
-        lines += [f"### {MODULES[module]}", "",
-                  f"`tests/protocol/{module}.py`", "",
-                  "| | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
-        for name in tests:
-            cells = [columns[head].get(name, "-") for head in heads]
-            lines.append(f"| {words(name.rsplit('.', 1)[1])} | " + " | ".join(cells) + " |")
-        sums = [sum(columns[head].get(name) == "yes" for name in tests) for head in heads]
-        lines += [f"| **of {len(tests)}** | " + " | ".join(f"**{n}**" for n in sums) + " |", ""]
+    tests = [name for name in columns[heads[0]] if name.startswith(module + ".")]
+    lines = [f"### {MODULES[module]}", "", f"`tests/protocol/{module}.py`", "",
+             "| | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
+    for name in tests:
+        cells = [columns[head].get(name, "-") for head in heads]
+        lines.append(f"| {words(name.rsplit('.', 1)[1])} | " + " | ".join(cells) + " |")
+    sums = [sum(columns[head].get(name) == "yes" for name in tests) for head in heads]
+    lines += [f"| **of {len(tests)}** | " + " | ".join(f"**{n}**" for n in sums) + " |", ""]
     return "\n".join(lines)
+
+
+def render(modules, columns, before):
+    """The table; what was not run now stands as it was."""
+    parts = []
+    for module, title in MODULES.items():
+        found = re.search(rf"^### {re.escape(title)}\n.*?(?=^### |\Z)", before, re.M | re.S)
+        if module in modules:
+            parts.append(section(module, columns))
+        elif found:
+            parts.append(found[0].rstrip() + "\n")
+    return "\n".join(parts)
 
 
 def main():
@@ -96,8 +108,8 @@ def main():
     if "test_dma_buf" in modules:
         dma_bufs(options.build, columns)
     before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n" + render(modules, columns) + "\n" + END
-                    + rest.split(END)[1])
+    table, after = rest.split(END)
+    PAGE.write_text(before + BEGIN + "\n" + render(modules, columns, table) + "\n" + END + after)
     failed = [name for name, word in columns["Cordon"].items() if word == "**no**"]
     if failed:
         print("ours fails:", *failed, sep="\n  ")
