@@ -80,15 +80,16 @@ static void nap(long ms)
     nanosleep(&ts, NULL);
 }
 
+static char log_text[1 << 20]; /* as log_has last read it */
+
 static bool log_has(struct fixture *f, const char *text)
 {
-    static char log[1 << 20];
     int fd = open(f->log_path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = read(fd, log, sizeof(log) - 1);
+    ssize_t n = read(fd, log_text, sizeof(log_text) - 1);
 
     close(fd);
-    log[n > 0 ? n : 0] = '\0';
-    return strstr(log, text) != NULL;
+    log_text[n > 0 ? n : 0] = '\0';
+    return strstr(log_text, text) != NULL;
 }
 
 /* Lines of a worker's end come when it is reaped. */
@@ -100,7 +101,7 @@ static void expect_log(struct fixture *f, const char *text)
         }
         nap(20);
     }
-    fail_msg("not in %s: %s", f->log_path, text);
+    fail_msg("`%s` is not in the log:\n%s", text, log_text);
 }
 
 static struct cordon_server *adopt(struct fixture *f)
@@ -486,8 +487,24 @@ static void when_workers_do_not_start_contexts_are_refused(void **state)
     stop(f);
 }
 
-/* The n-th child of the server, from 1, the oldest first; 0: there is none. */
-static pid_t nth_worker(struct fixture *f, int n)
+static bool is_worker(pid_t pid)
+{
+    char path[64], name[32] = "";
+    FILE *comm;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    comm = fopen(path, "re");
+    if (comm) {
+        if (!fgets(name, sizeof(name), comm)) {
+            name[0] = '\0';
+        }
+        (void)fclose(comm);
+    }
+    return strcmp(name, "fake-worker\n") == 0;
+}
+
+/* A worker that serves nobody; 0: there is none yet, or it is still being confined. */
+static pid_t spare_worker(struct fixture *f, pid_t serving)
 {
     char path[64];
     int pid, found = 0;
@@ -497,7 +514,7 @@ static pid_t nth_worker(struct fixture *f, int n)
     children = fopen(path, "re");
     assert_non_null(children);
     while (fscanf(children, "%d", &pid) == 1) {
-        if (--n == 0) {
+        if (pid != serving && is_worker(pid)) {
             found = pid;
         }
     }
@@ -510,6 +527,7 @@ static void one_spare_that_fails_after_others_worked_costs_no_context(void **sta
     struct fixture *f = *state;
     struct cordon_server *server;
     struct cordon_context *first, *second;
+    int serving;
     pid_t spare = 0;
 
     setenv("vk_fake_worker", "slow", 1);
@@ -517,9 +535,12 @@ static void one_spare_that_fails_after_others_worked_costs_no_context(void **sta
     server = adopt(f);
     first = context(server, 7);
     expect_fence(first, 0);
-    for (int i = 0; i < 500 && spare == 0; i++) {
+    expect_log(f, "served by worker ");
+    assert_int_equal(
+        sscanf(strstr(log_text, "served by worker "), "served by worker %*d (pid %d", &serving), 1);
+    for (int i = 0; i < 5000 && spare == 0; i++) {
         nap(2);
-        spare = nth_worker(f, 2);
+        spare = spare_worker(f, serving);
     }
     assert_int_not_equal(spare, 0);
     assert_int_equal(kill(spare, SIGKILL), 0);
