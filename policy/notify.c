@@ -267,9 +267,9 @@ static bool is_habit(const struct notify *n, const char *path)
 }
 
 /* Not seen yet of this worker, and room to say so. */
-static bool is_news(struct notify *n, int nr, const char *path)
+static bool is_news(struct notify *n, int nr, int error, const char *path)
 {
-    uint32_t hash = 2166136261u ^ (uint32_t)nr;
+    uint32_t hash = 2166136261u ^ (uint32_t)nr ^ (uint32_t)error << 16;
 
     for (; path && *path; path++) {
         hash = (hash ^ (unsigned char)*path) * 16777619u;
@@ -289,7 +289,7 @@ static bool is_news(struct notify *n, int nr, const char *path)
 static enum notify_verdict refuse(struct notify *n, const struct seccomp_notif *req, int error,
                                   const char *path, char *line, size_t size)
 {
-    bool news = !(path && is_habit(n, path)) && is_news(n, req->data.nr, path);
+    bool news = !(path && is_habit(n, path)) && is_news(n, req->data.nr, error, path);
 
     /* Before the answer: then the thread goes on, and may end. */
     if (news) {
