@@ -56,7 +56,7 @@ static int spawn_child(const char *path, char *const *argv, int socket_fd, pid_t
     sigfillset(&all);
     sigemptyset(&none);
     e = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
-                                            POSIX_SPAWN_SETPGROUP);
+                                            POSIX_SPAWN_SETSID);
     if (e == 0) {
         e = posix_spawnattr_setsigdefault(&attr, &all);
     }

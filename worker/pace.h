@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 struct pace_rules {
-    uint32_t look_ns;      /* look again at once until this much time has passed, ... */
-    uint32_t most_look_ns; /* ... or, yielding, up to this much if work has been coming so soon; */
-    uint32_t yield_ns;     /* ... then, giving the processor away each time, until this much, */
+    uint32_t keep_ns;        /* look again and again, keeping the processor, for this long; ... */
+    uint32_t look_ns;        /* ... then, yielding, until this much time has passed, ... */
+    uint32_t most_look_ns;   /* ... or up to this much if work has been coming so soon; */
+    uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
     uint32_t first_sleep_ns; /* then sleep this long at least, ... */
     uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
     uint32_t last_sleep_ns;  /* ... but no longer than this */

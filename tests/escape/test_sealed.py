@@ -44,6 +44,14 @@ def check(true, what):
         raise Failure(what)
 
 
+def check_session(pid):
+    """Neither a terminal nor a share of the processors of its own."""
+    fields = read(pid, "stat").rpartition(")")[2].split()
+    parent = int(fields[1])
+    check(fields[4] == "0", f"{pid} has a terminal")
+    check(os.getsid(pid) == os.getsid(parent), f"{pid} is in a session of its own")
+
+
 def check_status(pid):
     tasks = os.listdir(f"/proc/{pid}/task")
     for task in tasks:
@@ -130,6 +138,7 @@ def look(vtest, scene, uid):
             check("Seccomp:\t2" in status and "NoNewPrivs:\t1" in status, "the server has no filter")
             threads = []
             for pid in workers:
+                check_session(pid)
                 threads.append(check_status(pid))
                 check_limits(pid)
                 if os.geteuid() == 0:
