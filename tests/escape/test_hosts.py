@@ -137,7 +137,7 @@ def check_host(name, row, programs, folder):
     try:
         try:
             server.create_context(1, "host", timeout=15)
-            served = server.wait_log("served by worker", timeout=5) is not None
+            served = "served by worker" in (server.wait_log("ctx=1 ", timeout=15) or "")
         except (RuntimeError, TimeoutError, OSError):
             served = False
         text = server.read_log()
