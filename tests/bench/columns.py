@@ -249,7 +249,8 @@ def stages(build, quick):
     """[(stage of a worker's start, microseconds)]: the jail's layers, then the worker's own stages as
     it tells them, in processor time; without the first worker, which has no cache yet."""
     jail = run_json([build / "tests/bench/jail_stages", *(["--quick"] if quick else [])], None)
-    rows = [("jail, all of it" if name == "jail" else f"- {name.removeprefix('jail_')}", value)
+    whole = {"jail": "jail, all of it", "broker_open": "then: a device opened by the broker"}
+    rows = [(whole.get(name, f"- {name.removeprefix('jail_')}"), value)
             for name, (value, _) in jail.items()]
     told = {}
     with harness.Server(build / "server/vtest/cordon-vtest", ["--log-level", "debug"]) as server:
