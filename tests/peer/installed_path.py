@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import roots
 
@@ -95,7 +96,11 @@ def check_refusal(server):
         if server.process.poll() is not None:
             return wrong + [f"the VMM's process ended with {server.process.returncode}"]
     # The library starts a server for each client; from each comes one line and nothing else.
-    lines = [line for line in server.log().splitlines() if "cordon" in line]
+    for _ in range(100):
+        lines = [line for line in server.log().splitlines() if "cordon" in line]
+        if len(lines) >= 2:
+            break
+        time.sleep(0.05)
     print("\n".join(lines))
     if len(lines) != 2 or not all(re.search(
             r"error.*libvirglrenderer\.so\.1\.7\.7.*0\.10.*install libvirglrenderer 1\.0\.0",

@@ -69,6 +69,17 @@ class Server:
             raise RuntimeError(f"CREATE_CONTEXT answered {data!r} with {len(fds)} descriptors")
         return Context(self, ctx_id, socket.socket(fileno=fds[0]))
 
+    def refuses_or_loses(self, ctx_id):
+        """No context on this host: a VMM that asks at once is answered before that is known."""
+        try:
+            context = self.create_context(ctx_id)
+        except (RuntimeError, OSError):
+            return
+        lost = self.wait_log(f"ctx={ctx_id} ", "the context is lost")
+        context.sock.close()
+        if not lost:
+            raise AssertionError(f"context {ctx_id} is served:\n{self.read_log()}")
+
     def destroy_context(self, ctx_id):
         self.send(struct.pack("<II", 4, ctx_id))
 
