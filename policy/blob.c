@@ -19,6 +19,7 @@ static bool fits(const struct policy_blob *b, size_t size)
     if (b->magic != POLICY_BLOB_MAGIC || b->n_code == 0 || b->n_code > BPF_MAXINSNS ||
         b->n_answers == 0 || b->n_answers > POLICY_BLOB_MAX_ANSWERS ||
         b->n_broker > POLICY_BLOB_MAX_BROKER || b->notify > 1 || b->mdwe > 1 ||
+        b->cache > 1 ||
         !memchr(b->name, '\0', sizeof(b->name))) {
         return false;
     }
@@ -54,6 +55,7 @@ static bool parse(const uint8_t *bytes, size_t size, struct loaded *l)
         .n_code = (uint16_t)b->n_code,
         .notify = b->notify,
         .mdwe = b->mdwe,
+        .cache = b->cache,
         .broker = l->broker,
         .answers = answers,
     };

@@ -21,10 +21,10 @@
 struct policy_blob {
     uint32_t magic;
     uint32_t n_code, n_answers, n_broker;
-    uint32_t notify, mdwe; /* 0 or 1 */
+    uint32_t notify, mdwe, cache; /* 0 or 1 */
     char name[64];
 };
-static_assert(sizeof(struct policy_blob) == 88, "same for writer and reader");
+static_assert(sizeof(struct policy_blob) == 92, "same for writer and reader");
 
 /* Reads the whole file. The program lives as long as the process. -EBADMSG if it is none, or another
  * negative errno. */

@@ -968,6 +968,7 @@ static void write_binary(FILE *f, const char *policy)
         .n_broker = n_broker,
         .notify = default_action == SECCOMP_RET_USER_NOTIF,
         .mdwe = mdwe,
+        .cache = cache,
     };
     const struct policy_answer end = { .nr = -1 };
 

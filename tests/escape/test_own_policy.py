@@ -88,10 +88,13 @@ def wrong(programs, folder):
 def serves(vtest, compute, folder):
     """The built-in text as an operator's own: clients see no difference."""
     own = copies(folder, "same", lambda text: text)
-    with harness.Server(vtest, ["--policy-dir", str(own)]) as server:
-        result = harness.run_client([compute], server.environment(), 120)
-        check(result.ok, f"{result.describe()}\n{server.log()}")
+    with harness.Server(vtest, ["--policy-dir", str(own), "--log-level", "debug"]) as server:
+        for _ in range(2):
+            result = harness.run_client([compute], server.environment(), 120)
+            check(result.ok, f"{result.describe()}\n{server.log()}")
         check(f"filtered by {NAME} of {own}" in server.log(), server.log())
+        # `@cache`, like the rest of the text: the second worker has what the first compiled.
+        check("with a cache" in server.log(), server.log())
 
 
 def run(program, worker, library, vtest, compute):
