@@ -290,7 +290,7 @@ void context_server_failed(void *arg, int error)
         return;
     }
     log_limited(&g->limit, LOG_LEVEL_ERROR, 0,
-                error == -EAGAIN ? "no render server for now: it has ended too often"
+                error == -EAGAIN ? "no render server: it has ended too often within a minute"
                                  : "cannot start a render server: %s",
                 strerror(-error));
 }
