@@ -86,8 +86,9 @@ step_watch()
 }
 
 # step LABEL COMMAND...: runs COMMAND with its output in build/logs/, one line when it ends.
-# A failure shows the end of that log and the command that repeats the step alone; the status
-# is COMMAND's. CORDON_VERBOSE=1 shows the output as it comes.
+# A failure shows the end of that log, or what the command in step_told prints, and the command
+# that repeats the step alone (step_command); the status is COMMAND's. CORDON_VERBOSE=1 shows the
+# output as it comes.
 step()
 {
     local label=$1 begun=$SECONDS status=0 log watcher
@@ -115,7 +116,8 @@ step()
     fi
     printf '  FAIL %4d s  %s\n' $((SECONDS - begun)) "$label"
     if [ -z "${CORDON_VERBOSE:-}" ]; then
-        tail -n "${CORDON_TAIL:-40}" "$log" | sed 's/^/       | /'
+        { ${step_told:-false} 2> /dev/null || tail -n "${CORDON_TAIL:-40}" "$log"; } |
+            sed 's/^/       | /'
     fi
     say "       whole log:   ${log#"$top"/}"
     say "       this alone:  ${step_command:-$*}"

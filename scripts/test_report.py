@@ -17,6 +17,8 @@ CMOCKA_END = re.compile(r"^\[=+\] \d+ test\(s\) run\.")
 CMOCKA_START = re.compile(r"^\[ RUN\s+\] (.+)$")
 SKIP_REASON = re.compile(r"^(?:.*\b)?skip(?:ped|ping)?\s*:\s*(.+)$", re.IGNORECASE)
 MESON_GOOD = ("OK", "EXPECTEDFAIL")
+# Of what a failed test printed: a traceback with its message, and some lines before.
+TOLD_LINES = 40
 
 
 @dataclass
@@ -102,6 +104,16 @@ def read_log(text, label):
     return summary
 
 
+def read_failures(text):
+    """What each failed test of a meson log printed last."""
+    lines = []
+    for test in map(json.loads, filter(str.strip, text.splitlines())):
+        if summary := read_test(test, "").failed:
+            told = (test.get("stdout", "") + "\n" + test.get("stderr", "")).splitlines()
+            lines += [*summary, *(f"    {line}" for line in told[-TOLD_LINES:] if line.strip())]
+    return "\n".join(lines)
+
+
 def render(summary):
     lines = []
     if summary.failed:
@@ -116,7 +128,14 @@ def render(summary):
 
 
 def main(arguments):
-    """LABEL=path reads a log; failed:NAME and skipped:NAME=REASON add what ran outside meson."""
+    """LABEL=path reads a log; failed:NAME and skipped:NAME=REASON add what ran outside meson.
+
+    --failures path prints instead what the failed tests of one log said.
+    """
+    if arguments[:1] == ["--failures"]:
+        with open(arguments[1], encoding="utf-8", errors="replace") as log:
+            print(read_failures(log.read()))
+        return 0
     total = Summary()
     for argument in arguments:
         if argument.startswith("failed:"):

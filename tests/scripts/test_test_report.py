@@ -76,6 +76,15 @@ class ReportTest(unittest.TestCase):
     def test_a_label_names_the_run(self):
         self.assertEqual(read(line("SKIP"), label="TSan").skipped[0][0], "it (TSan)")
 
+    def test_a_failure_shows_what_was_printed_last(self):
+        told = "\n".join(f"line {n}" for n in range(100))
+        text = test_report.read_failures("\n".join([line("OK", stdout="fine"),
+                                                    line("FAIL", stdout=told, code=1)]))
+        self.assertIn("it: fail, status 1\n", text)
+        self.assertIn("line 99", text)
+        self.assertNotIn("line 9\n", text)
+        self.assertNotIn("fine", text)
+
     def test_the_closing_line_comes_last(self):
         text = test_report.render(read(line("OK"), line("SKIP", stdout="SKIP: why")))
         self.assertEqual(text.splitlines()[-1], "1 passed, 0 failed, 1 skipped")
