@@ -192,8 +192,11 @@ def make_fault(pid):
     try:
         with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                # Where a waiting thread goes on; one that runs has nothing here.
-                fields = (task / "syscall").read_text().split()
+                # Where a waiting thread goes on; one that runs has nothing here, some end meanwhile.
+                try:
+                    fields = (task / "syscall").read_text().split()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
                 if len(fields) > 2:
                     memory.seek(int(fields[-1], 16))
                     memory.write(halt)
