@@ -47,6 +47,8 @@ ROWS = (
      ("touch_16mib", 1 / 4096)),
     ("crowd_calls", "clients at once: calls a second, all", RATE, "1.5 x peer", None),
     ("matmul_token", "32 matrix products, submitted and waited for", MS, None, None),
+    ("gpu_compute_frame", "a frame of compute, three in flight", MS, None, None),
+    ("gpu_draw_frame", "a frame of drawing, three in flight", MS, None, None),
 )
 # The peer's empty context has no driver in it; ours has one, and is sealed. What counts is that the
 # last is as the first.

@@ -380,68 +380,232 @@ static void bench_update_arrays(struct bench *b)
     }
 }
 
-/* What a token costs an inference engine: layers of matrix products that need one another, recorded,
- * submitted and waited for. */
-static void bench_matmul(struct bench *b)
-{
-    enum { LAYERS = 32, ROWS = 128 };
-    struct app *app = &b->app;
-    const uint32_t n = samples(b, 100), size = ROWS;
-    VkDescriptorSetLayoutBinding bindings[3];
+/* Square matrices of floats and what multiplies them: the product of the third and one of the first
+ * two becomes the other. */
+struct matmul {
+    uint32_t size;
     struct buffer matrices[3];
     VkDescriptorSetLayout set_layout;
     VkDescriptorPool pool;
     VkDescriptorSet sets[2];
     VkPipelineLayout layout;
     VkPipeline pipeline;
+};
+
+static void matmul_create(struct app *app, struct matmul *m, uint32_t size,
+                          VkMemoryPropertyFlags memory)
+{
+    VkDescriptorSetLayoutBinding bindings[3];
+
+    m->size = size;
+    for (uint32_t i = 0; i < 3; i++) {
+        bindings[i] = (VkDescriptorSetLayoutBinding){ i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
+                                                      VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+        m->matrices[i] = buffer_create(app, (VkDeviceSize)size * size * sizeof(float),
+                                       VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, memory);
+    }
+    m->set_layout = set_layout_create(app, bindings, 3);
+    m->layout = pipeline_layout_create(app, &m->set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT,
+                                       sizeof(m->size));
+    m->pipeline = compute_pipeline_create(app, SPIRV(matmul_comp), m->layout, NULL);
+    m->pool = descriptor_pool_create(app, 2, 6, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        m->sets[i] = descriptor_set_allocate(app, m->pool, m->set_layout);
+        descriptor_write_buffer(app, m->sets[i], 0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                &m->matrices[i]);
+        descriptor_write_buffer(app, m->sets[i], 1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                &m->matrices[2]);
+        descriptor_write_buffer(app, m->sets[i], 2, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                &m->matrices[1 - i]);
+    }
+}
+
+static void matmul_destroy(struct app *app, struct matmul *m)
+{
+    vkDestroyPipeline(app->device, m->pipeline, NULL);
+    vkDestroyPipelineLayout(app->device, m->layout, NULL);
+    vkDestroyDescriptorPool(app->device, m->pool, NULL);
+    vkDestroyDescriptorSetLayout(app->device, m->set_layout, NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        buffer_destroy(app, &m->matrices[i]);
+    }
+}
+
+/* Products that need one another. */
+static void matmul_record(const struct matmul *m, VkCommandBuffer commands, uint32_t layers)
+{
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, m->pipeline);
+    vkCmdPushConstants(commands, m->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(m->size),
+                       &m->size);
+    for (uint32_t i = 0; i < layers; i++) {
+        vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, m->layout, 0, 1,
+                                &m->sets[i & 1], 0, NULL);
+        vkCmdDispatch(commands, m->size / 32, m->size / 32, 1);
+        barrier_memory(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_WRITE_BIT,
+                       VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_ACCESS_SHADER_READ_BIT);
+    }
+}
+
+/* What a token costs an inference engine: layers of matrix products, recorded, submitted and waited
+ * for. */
+static void bench_matmul(struct bench *b)
+{
+    struct app *app = &b->app;
+    const uint32_t n = samples(b, 100);
+    struct matmul m;
     uint64_t *times;
 
     if (!wanted(b, "matmul_token")) {
         return;
     }
-    for (uint32_t i = 0; i < 3; i++) {
-        bindings[i] = (VkDescriptorSetLayoutBinding){ i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
-                                                      VK_SHADER_STAGE_COMPUTE_BIT, NULL };
-        matrices[i] = buffer_create(app, ROWS * ROWS * sizeof(float),
-                                    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, HOST_MEMORY);
-    }
-    set_layout = set_layout_create(app, bindings, 3);
-    layout = pipeline_layout_create(app, &set_layout, 1, VK_SHADER_STAGE_COMPUTE_BIT, sizeof(size));
-    pipeline = compute_pipeline_create(app, SPIRV(matmul_comp), layout, NULL);
-    pool = descriptor_pool_create(app, 2, 6, 0);
-    for (uint32_t i = 0; i < 2; i++) {
-        sets[i] = descriptor_set_allocate(app, pool, set_layout);
-        descriptor_write_buffer(app, sets[i], 0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, &matrices[i]);
-        descriptor_write_buffer(app, sets[i], 1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, &matrices[2]);
-        descriptor_write_buffer(app, sets[i], 2, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                &matrices[1 - i]);
-    }
+    matmul_create(app, &m, 128, HOST_MEMORY);
     times = must_alloc(n, sizeof(*times));
     for (uint32_t k = 0; k < n; k++) {
         uint64_t start = now_ns();
         VkCommandBuffer commands = commands_begin(app);
 
-        vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-        vkCmdPushConstants(commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(size), &size);
-        for (uint32_t i = 0; i < LAYERS; i++) {
-            vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1,
-                                    &sets[i & 1], 0, NULL);
-            vkCmdDispatch(commands, ROWS / 32, ROWS / 32, 1);
-            barrier_memory(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                           VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                           VK_ACCESS_SHADER_READ_BIT);
-        }
+        matmul_record(&m, commands, 32);
         commands_run(app, commands);
         times[k] = now_ns() - start;
     }
     report_times(b, "matmul_token", times, n);
     free(times);
-    vkDestroyPipeline(app->device, pipeline, NULL);
-    vkDestroyPipelineLayout(app->device, layout, NULL);
-    vkDestroyDescriptorPool(app->device, pool, NULL);
-    vkDestroyDescriptorSetLayout(app->device, set_layout, NULL);
-    for (uint32_t i = 0; i < 3; i++) {
-        buffer_destroy(app, &matrices[i]);
+    matmul_destroy(app, &m);
+}
+
+/* Frames in which the GPU is the limit: recorded anew each time, several in flight, as applications
+ * have them. */
+
+enum { IN_FLIGHT = 3, FRAME_SIZE = 2048 };
+
+struct frames {
+    struct matmul matmul;
+    struct image target;
+    VkRenderPass pass;
+    VkFramebuffer framebuffer;
+    VkPipeline pipeline;
+    VkFence fences[IN_FLIGHT];
+};
+
+typedef void (*frame_fn)(struct bench *b, struct frames *f, VkCommandBuffer commands);
+
+static void frame_compute(struct bench *b, struct frames *f, VkCommandBuffer commands)
+{
+    (void)b;
+    matmul_record(&f->matmul, commands, 4);
+}
+
+static void frame_draw(struct bench *b, struct frames *f, VkCommandBuffer commands)
+{
+    static const float clear[4] = { 0, 0, 0, 0 };
+    struct flat_push push = { { -1, -1, 2, 2 }, { 0.01F, 0.02F, 0.03F, 0.5F }, 0 };
+
+    barrier_image(commands, &f->target, VK_IMAGE_ASPECT_COLOR_BIT, VK_IMAGE_LAYOUT_UNDEFINED,
+                  VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+    render_pass_begin(commands, f->pass, f->framebuffer, FRAME_SIZE, FRAME_SIZE, clear,
+                      VK_SUBPASS_CONTENTS_INLINE);
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, f->pipeline);
+    set_viewport(commands, FRAME_SIZE, FRAME_SIZE);
+    record_binds(b, commands, 1);
+    for (uint32_t i = 0; i < 256; i++) {
+        push.color[i % 3] += 0.001F;
+        vkCmdPushConstants(commands, b->layout,
+                           VK_SHADER_STAGE_VERTEX_BIT | VK_SHADER_STAGE_FRAGMENT_BIT, 0,
+                           sizeof(push), &push);
+        vkCmdDraw(commands, 6, 1, 0, 0);
+    }
+    vkCmdEndRenderPass(commands);
+}
+
+static uint64_t run_frames(struct bench *b, struct frames *f, frame_fn record, uint32_t n)
+{
+    struct app *app = &b->app;
+    VkCommandBuffer commands[IN_FLIGHT];
+    const uint64_t start = now_ns();
+
+    for (uint32_t k = 0; k < n + IN_FLIGHT; k++) {
+        const uint32_t slot = k % IN_FLIGHT;
+
+        if (k >= IN_FLIGHT && k - IN_FLIGHT < n) {
+            MUST(vkWaitForFences(app->device, 1, &f->fences[slot], VK_TRUE, UINT64_MAX));
+            MUST(vkResetFences(app->device, 1, &f->fences[slot]));
+            vkFreeCommandBuffers(app->device, app->pool, 1, &commands[slot]);
+        }
+        if (k < n) {
+            commands[slot] = commands_begin(app);
+            record(b, f, commands[slot]);
+            MUST(vkEndCommandBuffer(commands[slot]));
+            MUST(vkQueueSubmit(app->queue, 1,
+                               &(VkSubmitInfo){ .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                                                .commandBufferCount = 1,
+                                                .pCommandBuffers = &commands[slot] },
+                               f->fences[slot]));
+        }
+    }
+    return now_ns() - start;
+}
+
+static void bench_frames(struct bench *b)
+{
+    static const struct {
+        const char *name;
+        frame_fn record;
+    } rows[] = { { "gpu_compute_frame", frame_compute }, { "gpu_draw_frame", frame_draw } };
+    struct app *app = &b->app;
+    struct frames f = { 0 };
+    bool any = false;
+
+    /* A processor that draws would take minutes. */
+    if (!b->list && app->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint64_t times[5];
+        uint32_t n;
+
+        if (!wanted(b, rows[i].name)) {
+            continue;
+        }
+        if (!any) {
+            any = true;
+            matmul_create(app, &f.matmul, FRAME_SIZE, DEVICE_MEMORY);
+            f.target = image_create_2d(app, VK_FORMAT_R8G8B8A8_UNORM, FRAME_SIZE, FRAME_SIZE,
+                                       VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT);
+            f.pass =
+                render_pass_create(app, f.target.format, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+            f.framebuffer =
+                framebuffer_create(app, f.pass, &f.target.view, 1, FRAME_SIZE, FRAME_SIZE);
+            f.pipeline = graphics_pipeline_create(app, &(struct graphics_info){
+                                                           .vertex = SPIRV(flat_vert),
+                                                           .fragment = SPIRV(flat_frag),
+                                                           .layout = b->layout,
+                                                           .pass = f.pass,
+                                                           .blend = true,
+                                                       });
+            for (uint32_t k = 0; k < IN_FLIGHT; k++) {
+                MUST(vkCreateFence(app->device,
+                                   &(VkFenceCreateInfo){ .sType =
+                                                             VK_STRUCTURE_TYPE_FENCE_CREATE_INFO },
+                                   NULL, &f.fences[k]));
+            }
+        }
+        (void)run_frames(b, &f, rows[i].record, IN_FLIGHT);
+        /* Half a second each. */
+        n = (uint32_t)(500000000u * IN_FLIGHT / run_frames(b, &f, rows[i].record, IN_FLIGHT)) + 1;
+        for (size_t k = 0; k < ARRAY_SIZE(times); k++) {
+            times[k] = run_frames(b, &f, rows[i].record, n) / n;
+        }
+        report_times(b, rows[i].name, times, ARRAY_SIZE(times));
+    }
+    if (any) {
+        for (uint32_t k = 0; k < IN_FLIGHT; k++) {
+            vkDestroyFence(app->device, f.fences[k], NULL);
+        }
+        vkDestroyPipeline(app->device, f.pipeline, NULL);
+        vkDestroyFramebuffer(app->device, f.framebuffer, NULL);
+        vkDestroyRenderPass(app->device, f.pass, NULL);
+        image_destroy(app, &f.target);
+        matmul_destroy(app, &f.matmul);
     }
 }
 
@@ -691,6 +855,7 @@ int main(int argc, char **argv)
     bench_submits(&b);
     bench_memory(&b);
     bench_matmul(&b);
+    bench_frames(&b);
     destroy(&b);
     if (b.only && !b.json && !b.list) {
         fatal("no measurement is called %s", b.only);
