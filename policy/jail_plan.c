@@ -288,6 +288,39 @@ static int add_manifest(struct jail_plan *plan, const char *manifest,
     return add_path(plan, JAIL_READ_EXEC, path[0] ? path : "/", failure);
 }
 
+/* One that nobody asked for may be stale. */
+static int try_manifest(struct jail_plan *plan, const char *manifest,
+                        struct sandbox_failure *failure)
+{
+    (void)add_manifest(plan, manifest, failure);
+    *failure = (struct sandbox_failure){ 0 };
+    return 0;
+}
+
+/* NVIDIA's vendor file for EGL, if it is a link to where its driver was installed. */
+static void add_vendor_links(struct jail_plan *plan, struct sandbox_failure *failure)
+{
+    static const char *const patterns[] = { "/usr/share/glvnd/egl_vendor.d/*.json",
+                                            "/etc/glvnd/egl_vendor.d/*.json" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+        glob_t found;
+
+        if (glob(patterns[i], 0, NULL, &found) != 0) {
+            continue;
+        }
+        for (size_t k = 0; k < found.gl_pathc; k++) {
+            char real[PATH_MAX];
+
+            if (realpath(found.gl_pathv[k], real)) {
+                (void)add_path(plan, JAIL_READ, real, failure);
+            }
+        }
+        globfree(&found);
+    }
+    *failure = (struct sandbox_failure){ 0 };
+}
+
 static int add_file(struct jail_plan *plan, const char *path, struct sandbox_failure *failure)
 {
     return add_path(plan, JAIL_READ, path, failure);
@@ -378,7 +411,8 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
         { JAIL_READ, "/usr/local/share/vulkan/icd.d" },
         { JAIL_READ, "/etc/vulkan/icd.d" },
         { JAIL_READ, "/usr/share/drirc.d" },
-        { JAIL_READ, "/usr/share/glvnd" },  /* NVIDIA: no headless instance without it */
+        { JAIL_READ, "/usr/share/glvnd" }, /* NVIDIA: no headless instance without it */
+        { JAIL_READ, "/etc/glvnd" },
         { JAIL_READ, "/usr/share/libdrm" }, /* names of AMD devices */
         { JAIL_DEVICE, "/dev/null" },
     };
@@ -419,8 +453,9 @@ int jail_plan_init(struct jail_plan *plan, const struct sandbox_config *config,
     if (r == 0) {
         r = add_devices(plan, config->devices, ret_failure);
     }
-    if (r == 0 && config->icd_manifest) {
-        r = add_manifest(plan, config->icd_manifest, ret_failure);
+    if (r == 0) {
+        add_vendor_links(plan, ret_failure);
+        r = add_each(plan, config->icd_manifests, try_manifest, ret_failure);
     }
     if (r == 0) {
         r = add_each(plan, getenv("VK_DRIVER_FILES"), add_manifest, ret_failure);

@@ -64,7 +64,9 @@ struct sandbox_config {
     const char *const *read_exec; /* library directories or files */
     const char *const *read;      /* data directories or files */
     const char *const *devices; /* device nodes; the broker opens these read-write, see notify.h */
-    const char *icd_manifest;   /* the driver's manifest if it is not in /usr/share/vulkan/icd.d */
+    /* Manifests that the loader may find by itself, separated by colons, or NULL: what they lead to
+     * is added as far as it is there. Those that VK_DRIVER_FILES names must be. */
+    const char *icd_manifests;
 };
 
 /* What failed, as told by whoever tried. `layer` 0: not a layer, see exit_code. */

@@ -366,10 +366,17 @@ static int make_device(const struct vulkan *v, VkPhysicalDevice physical, const 
 
 static int instance_failed(const struct why *why, VkResult result)
 {
+    const char *files = getenv("VK_DRIVER_FILES");
+
+    if (result == VK_ERROR_INCOMPATIBLE_DRIVER) {
+        return fail(why, -ENODEV,
+                    "vkCreateInstance: %d, so no driver was found that works in here; manifests: "
+                    "%.128s. Does it work with --sandbox=off? Then it needs a file that workers do "
+                    "not see",
+                    result, files ? files : "those in /usr/share/vulkan/icd.d, /etc/vulkan/icd.d");
+    }
     return fail(why, -ENODEV, "vkCreateInstance: %d%s", result,
-                result == VK_ERROR_INCOMPATIBLE_DRIVER
-                    ? ", so no driver was found (manifests: /usr/share/vulkan/icd.d)"
-                : result == VK_ERROR_LAYER_NOT_PRESENT
+                result == VK_ERROR_LAYER_NOT_PRESENT
                     ? ", so the loader did not find " VULKAN_VALIDATION_LAYER
                     : "");
 }

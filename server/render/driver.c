@@ -1,5 +1,6 @@
 #include "server/render/driver.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -108,6 +109,45 @@ static const char *of_manifests(const char *list)
     return name;
 }
 
+/* Containers often have NVIDIA's driver without a render node. */
+static const char *of_control_node(void)
+{
+    return access("/dev/nvidiactl", F_OK) == 0 ? "nvidia" : NULL;
+}
+
+/* "anv-i915" and "anv-xe" are one driver, and have one manifest. */
+static bool same_driver(const char *a, const char *b)
+{
+    size_t n = strcspn(a, "-");
+
+    return strcspn(b, "-") == n && strncmp(a, b, n) == 0;
+}
+
+/* Where the loader looks when it is told nothing, as far as workers see it too. */
+static void find_manifests(struct driver_choice *c)
+{
+    static const char *const folders[] = { "/usr/share/vulkan/icd.d",
+                                           "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        DIR *folder = opendir(folders[i]);
+
+        for (struct dirent *e; folder && (e = readdir(folder));) {
+            const char *name = driver_of_manifest(e->d_name);
+            size_t used = strlen(c->manifests), left = sizeof(c->manifests) - used;
+
+            if (name && same_driver(name, c->name) &&
+                strlen(folders[i]) + strlen(e->d_name) + 3 <= left) {
+                (void)snprintf(c->manifests + used, left, "%s%s/%s", used ? ":" : "", folders[i],
+                               e->d_name);
+            }
+        }
+        if (folder) {
+            (void)closedir(folder);
+        }
+    }
+}
+
 static void add_nodes(struct driver_choice *c)
 {
     unsigned d = 0, r = 0;
@@ -160,6 +200,10 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
             c.why = "the driver of the render node";
         }
         if (!c.name) {
+            c.name = of_control_node();
+            c.why = "/dev/nvidiactl is there, and no render node of a known driver";
+        }
+        if (!c.name) {
             c.name = "lavapipe";
             c.why = "no render node of a known driver";
         }
@@ -174,5 +218,8 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
     }
     *ret = c;
     add_nodes(ret);
+    if (!manifest_list || !manifest_list[0]) {
+        find_manifests(ret);
+    }
     return 0;
 }

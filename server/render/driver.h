@@ -17,14 +17,17 @@ struct driver_choice {
     const struct policy_program *program;
     const char *why; /* for the log */
     char node[64];   /* the render node, "" if none */
+    /* The driver's manifests in the loader's usual folders, separated by colons; "" if it has none
+     * there, or if VK_DRIVER_FILES or the like names manifests. */
+    char manifests[512];
     /* NULL at the end; for sandbox_config. */
     const char *devices[DRIVER_MAX_PATHS];
     const char *read[DRIVER_MAX_PATHS];
 };
 
-/* wanted: "auto" or a policy's name. device: a render node, or NULL for the first. manifests: the
+/* wanted: "auto" or a policy's name. device: a render node, or NULL for the first. manifest_list: the
  * value of VK_DRIVER_FILES, or NULL. 0, or -EINVAL with one line in `why`. */
-MUST_USE int driver_choose(const char *wanted, const char *device, const char *manifests,
+MUST_USE int driver_choose(const char *wanted, const char *device, const char *manifest_list,
                            struct driver_choice *ret, char *why, size_t why_size);
 
 /* Pure: a policy's name, or NULL. */

@@ -319,6 +319,7 @@ static bool prepare_workers(struct server *s)
             .allow_missing = s->options.allow_missing,
             .devices = s->driver.devices,
             .read = read,
+            .icd_manifests = s->driver.manifests,
         },
         .driver = &s->driver,
         .limits = &s->options.limits,

@@ -28,7 +28,7 @@ DESCRIPTORS = re.compile(
     r"|/worker-cache/mesa_shader_cache_sf/.*")
 MOUNTS = re.compile(
     r"/|/usr/lib(64)?|/lib(64)?|/etc/ld\.so\.cache|/usr(/local)?/share/vulkan/icd\.d"
-    r"|/etc/vulkan/icd\.d|/usr/share/(drirc\.d|glvnd|libdrm)|/dev/(null|udmabuf)"
+    r"|/etc/(vulkan/icd\.d|glvnd)|/usr/share/(drirc\.d|glvnd|libdrm)|/dev/(null|udmabuf)"
     r"|/worker-cache")
 LIMITS = {"Max core file size": 0, "Max locked memory": 0, "Max msgqueue size": 0,
           "Max nice priority": 0, "Max realtime priority": 0, "Max processes": 640,

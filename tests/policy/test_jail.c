@@ -225,7 +225,7 @@ static void missing_paths_of_the_configuration_are_refused(void **state)
 static void manifest_brings_its_library_along(void **state)
 {
     char folder[] = "/tmp/cordon-jail-XXXXXX", path[128], *text;
-    struct sandbox_config config = { .icd_manifest = path };
+    struct sandbox_config config = { .icd_manifests = path };
     FILE *f;
 
     (void)state;
@@ -247,7 +247,10 @@ static void manifest_brings_its_library_along(void **state)
     f = fopen(path, "we");
     (void)fputs("{}", f);
     (void)fclose(f);
+    make_plan(&config);
+    assert_int_equal(setenv("VK_DRIVER_FILES", path, 1), 0);
     assert_int_equal(jail_plan_init(&plan, &config, policy_worker("lavapipe"), &failure), -EINVAL);
+    assert_int_equal(unsetenv("VK_DRIVER_FILES"), 0);
     (void)unlink(path);
     (void)rmdir(folder);
 }

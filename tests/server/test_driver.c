@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/harness.h"
 
@@ -24,6 +25,7 @@ static void the_choice_can_be_made_for_us(void **state)
     (void)state;
     assert_int_equal(driver_choose("auto", NULL, "/x/lvp_icd.json", &c, why, sizeof(why)), 0);
     assert_string_equal(c.name, "lavapipe");
+    assert_string_equal(c.manifests, "");
     assert_int_equal(driver_choose("radv", "/dev/dri/renderD130", NULL, &c, why, sizeof(why)), 0);
     assert_string_equal(c.name, "radv");
     assert_string_equal(c.devices[0], "/dev/dri/renderD130");
@@ -37,11 +39,26 @@ static void the_choice_can_be_made_for_us(void **state)
     assert_string_not_equal(c.why, "named by VK_DRIVER_FILES");
 }
 
+static void manifests_of_the_usual_folders_come_along(void **state)
+{
+    struct driver_choice c;
+    char why[256];
+
+    (void)state;
+    if (access("/usr/share/vulkan/icd.d/lvp_icd.json", F_OK) < 0) {
+        skip();
+    }
+    assert_int_equal(driver_choose("lavapipe", NULL, NULL, &c, why, sizeof(why)), 0);
+    assert_non_null(strstr(c.manifests, "/usr/share/vulkan/icd.d/lvp_icd.json"));
+    assert_null(strstr(c.manifests, "radeon"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HARNESS_TEST(manifests_and_kernel_drivers_name_a_policy),
         HARNESS_TEST(the_choice_can_be_made_for_us),
+        HARNESS_TEST(manifests_of_the_usual_folders_come_along),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
