@@ -486,9 +486,11 @@ int requests_read(struct requests *q)
 void requests_let_go(struct requests *q)
 {
     if (q && q->reading_is_mine) {
-        q->watch(q->watch_arg, true);
         q->reading_is_mine = false;
         pthread_mutex_unlock(&q->reading);
+        /* Not before: a main thread that is told while `reading` is still held reads nothing, and is
+         * not told again. */
+        q->watch(q->watch_arg, true);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -55,9 +56,21 @@ static struct context *ctx_of(void **state)
     return &((struct fixture *)*state)->ctx;
 }
 
+static _Atomic bool read_at_once; /* a main thread that is as quick as can be */
+static _Atomic int left_behind;
+
 static void watch(void *arg, bool on)
 {
+    const struct ctx_submit_fence m = { CTX_OP_SUBMIT_FENCE, 1, 0, 1 };
+    int left = -1;
+
     (void)arg;
+    if (on && atomic_exchange(&read_at_once, false)) {
+        (void)seqpacket_send(vmm_fd, &m, sizeof(m), NULL, 0);
+        (void)requests_read(requests);
+        (void)ioctl(worker_fd, FIONREAD, &left);
+        atomic_store(&left_behind, left);
+    }
     atomic_store(&watched, on);
 }
 
@@ -449,6 +462,21 @@ static void who_reads_depends_on_the_work(void **state)
     assert_int_equal(watched, 0);
 }
 
+/* The order of unlocking and telling: else the VMM's next messages would lie there until the work is
+ * done. */
+static void who_is_told_to_read_can(void **state)
+{
+    (void)state;
+    send_init();
+    assert_int_equal(serve(ctx_of(state)), 0);
+    atomic_store(&left_behind, -1);
+    atomic_store(&read_at_once, true);
+    send_sleep();
+    assert_true(wait_word(&watched, 1, 1));
+    assert_int_equal(left_behind, 0);
+    atomic_store(&fake_awake, true);
+}
+
 /* A VMM that asks and asks and reads no answer can go on asking. */
 static void replies_that_nobody_reads_keep_nobody_from_reading(void **state)
 {
@@ -511,6 +539,7 @@ int main(void)
         T(resources_come_and_go),
         T(a_hang_up_is_told),
         T(who_reads_depends_on_the_work),
+        T(who_is_told_to_read_can),
         T(replies_that_nobody_reads_keep_nobody_from_reading),
         T(too_much_waiting_ends_the_context),
     };
