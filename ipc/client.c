@@ -549,17 +549,19 @@ int cordon_context_fd(const struct cordon_context *context)
 /* Is the fd what the answer says it is? Whoever maps it relies on its size. */
 static int blob_check_fd(uint32_t fd_type, int fd, uint64_t size)
 {
+    unsigned seals;
     uint64_t have;
+    bool sealable;
     int r;
 
     if (fd_type == CTX_FD_OPAQUE) {
         return 0; /* only Vulkan knows its size */
     }
-    if (fd_type == CTX_FD_SHM) {
-        unsigned seals;
-
-        /* From here on nobody can resize it, nor take away the right to write. */
-        if (fd_seal(fd, TIMELINE_SEALS) < 0 || fd_seals(fd, &seals) < 0 ||
+    /* From here on nobody can resize it, nor take away the right to write. A real dma-buf knows no
+     * seals, and has one size for ever; a memfd does not become one by its name. */
+    sealable = fd_seals(fd, &seals) == 0;
+    if (fd_type == CTX_FD_SHM || sealable) {
+        if (!sealable || fd_seal(fd, TIMELINE_SEALS) < 0 || fd_seals(fd, &seals) < 0 ||
             (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0) {
             return -EPROTO;
         }

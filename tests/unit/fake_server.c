@@ -198,6 +198,7 @@ static void create_resource(struct fake_context *c, const struct ctx_create_reso
         n_fds = 2;
         break;
     case 7:
+    case 12:
         reply.fd_type = CTX_FD_DMABUF;
         break;
     case 8:
@@ -215,7 +216,7 @@ static void create_resource(struct fake_context *c, const struct ctx_create_reso
         end_context(c);
         return;
     }
-    if (msg->blob_id == 4) {
+    if (msg->blob_id == 4 || msg->blob_id == 12) {
         fd = memfd_create("unsealable", MFD_CLOEXEC);
         expect(ftruncate(fd, (off_t)size) == 0, 99);
     } else {

@@ -254,6 +254,7 @@ static void memory_blobs_keep_their_type(void **state)
     c = open_context(1, "one");
     assert_int_equal(cordon_blob_create(c, 5, 7, 4096, CORDON_BLOB_SHAREABLE, &blob), 0);
     assert_int_equal(blob.fd_type, CORDON_FD_DMABUF);
+    assert_int_equal(fd_require_seals(blob.fd, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 0);
     close(blob.fd);
     assert_int_equal(cordon_blob_create(c, 6, 8, 4096, 0, &blob), 0);
     assert_int_equal(blob.fd_type, CORDON_FD_OPAQUE);
@@ -285,7 +286,7 @@ static void refused_blob_leaves_the_context_alive(void **state)
 
 static void dishonest_blobs_are_refused(void **state)
 {
-    static const uint64_t wrong[] = { 4, 5, 6, 9 };
+    static const uint64_t wrong[] = { 4, 5, 6, 9, 12 };
     struct cordon_blob blob = { .fd = -7 };
     struct cordon_context *c;
 
