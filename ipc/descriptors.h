@@ -13,6 +13,9 @@ void descriptors_close(unsigned first, unsigned last);
  * without devices, a socket whose other end is closed. Negative errno. */
 MUST_USE int descriptors_open_null(void);
 
+/* To what is allowed without asking: every context costs some. */
+void descriptors_raise_limit(void);
+
 /* Makes fds[i] descriptor i, inherited over exec, and closes all others. 0 or a negative errno. */
 MUST_USE int descriptors_arrange(const int *fds, unsigned n);
 

@@ -1,11 +1,10 @@
 #include "server/front/renderer.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ipc/base.h"
+#include "ipc/beside.h"
 
 static const char *const options[] = {
     "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device",     "--worker",
@@ -36,29 +35,8 @@ bool renderer_flag(const char *argument)
 
 const char *renderer_find(char *buf, size_t size)
 {
-    static const char *const beside[] = { "cordon-render-server",
-                                          "../render/cordon-render-server" };
-    char self[2048];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
+    static const char *const folders[] = { "", "../render", CORDON_LIBEXECDIR, NULL };
 
-    self[MAX(n, 0)] = '\0';
-    slash = strrchr(self, '/');
-    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
-        *slash = '\0';
-        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
-            return buf;
-        }
-    }
-    return CORDON_LIBEXECDIR "/cordon-render-server";
-}
-
-void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    (void)beside_find(folders, "cordon-render-server", X_OK, buf, size);
+    return buf;
 }

@@ -19,10 +19,7 @@ bool renderer_option(const char *argument);
 /* The same, of one that has none. */
 bool renderer_flag(const char *argument);
 
-/* Beside this program, in the build tree, or where it was installed. Returns buf, or a constant. */
+/* Beside this program, in the build tree, or where it was installed. Returns buf. */
 const char *renderer_find(char *buf, size_t size);
-
-/* Every context costs descriptors. */
-void raise_descriptor_limit(void);
 
 #endif
