@@ -23,28 +23,15 @@
 #include "policy/filter.h"
 #include "policy/landlock.h"
 
-static int failed(struct sandbox_failure *failure, uint32_t layer, const char *what)
+static int failed(struct sandbox_failure *failure, uint32_t layer, const char *call)
 {
-    int error = errno;
-
-    *failure = (struct sandbox_failure){
-        .layer = layer,
-        .error = error,
-        .exit_code = sandbox_exit_code(layer),
-    };
-    (void)snprintf(failure->what, sizeof(failure->what), "%s", what);
-    return error ? -error : -EINVAL;
+    return sandbox_failed(failure, layer, -errno, "%s", call);
 }
 
 static int failed_at(struct sandbox_failure *failure, uint32_t layer, const char *call,
                      const char *path)
 {
-    char what[sizeof(failure->what)];
-    int error = errno;
-
-    (void)snprintf(what, sizeof(what), "%s %.90s", call, path);
-    errno = error;
-    return failed(failure, layer, what);
+    return sandbox_failed(failure, layer, -errno, "%s %.90s", call, path);
 }
 
 /* ---- clone ------------------------------------------------------------------------------------ */
@@ -109,14 +96,13 @@ static int try_clone(uint64_t flags, int cgroup_fd)
 static int clone_failed(const struct jail_plan *plan, struct sandbox_failure *failure)
 {
     uint64_t user = plan->layers & SANDBOX_USERNS ? CLONE_NEWUSER : 0;
-    int error = errno;
+    int error = -errno;
 
     if (plan->cgroup_fd >= 0) {
         int r = try_clone(0, plan->cgroup_fd);
 
         if (r < 0) {
-            errno = -r;
-            (void)failed(failure, 0, "clone3(CLONE_INTO_CGROUP)");
+            (void)sandbox_failed(failure, 0, r, "clone3(CLONE_INTO_CGROUP)");
             failure->exit_code = SANDBOX_EXIT_CGROUP;
             return r;
         }
@@ -126,15 +112,13 @@ static int clone_failed(const struct jail_plan *plan, struct sandbox_failure *fa
             int r = try_clone(namespaces[i].flag | user, -1);
 
             if (r < 0) {
-                errno = -r;
-                return failed(failure, namespaces[i].layer, namespaces[i].call);
+                return sandbox_failed(failure, namespaces[i].layer, r, "%s", namespaces[i].call);
             }
         }
     }
-    errno = error;
-    (void)failed(failure, 0, "clone3");
+    (void)sandbox_failed(failure, 0, error, "clone3");
     failure->exit_code = SANDBOX_EXIT_EXEC;
-    return -error;
+    return error;
 }
 
 static int write_proc(pid_t pid, const char *file, const char *text,
@@ -495,8 +479,7 @@ static int restrict_files(const struct jail_plan *plan, int exec_fd,
     AUTO_CLOSE int ruleset = landlock_new();
 
     if (ruleset < 0) {
-        errno = -ruleset;
-        return failed(failure, SANDBOX_LANDLOCK, "landlock_create_ruleset");
+        return sandbox_failed(failure, SANDBOX_LANDLOCK, ruleset, "landlock_create_ruleset");
     }
     for (unsigned i = 0; i < plan->n_paths; i++) {
         const struct jail_path *p = &plan->paths[i];
@@ -508,16 +491,14 @@ static int restrict_files(const struct jail_plan *plan, int exec_fd,
             r = landlock_allow(ruleset, p->path, p->kind == JAIL_DEVICE, p->kind == JAIL_READ_EXEC);
         }
         if (r < 0) {
-            errno = -r;
-            return failed_at(failure, SANDBOX_LANDLOCK, "landlock_add_rule", p->path);
+            return sandbox_failed(failure, SANDBOX_LANDLOCK, r, "landlock_add_rule %.90s", p->path);
         }
     }
     if (plan->exec_fd >= 0) {
         int r = landlock_allow_fd(ruleset, exec_fd, false, true);
 
         if (r < 0) {
-            errno = -r;
-            return failed(failure, SANDBOX_LANDLOCK, "landlock_add_rule worker");
+            return sandbox_failed(failure, SANDBOX_LANDLOCK, r, "landlock_add_rule worker");
         }
     }
     if (landlock_restrict(ruleset) < 0) {
@@ -604,8 +585,7 @@ int jail_enter(const struct jail_plan *plan, int *status_fd, struct sandbox_fail
     if ((plan->layers & SANDBOX_SECCOMP) && plan->stage1) {
         r = filter_install(plan->stage1, 0);
         if (r < 0) {
-            errno = -r;
-            return failed(ret_failure, SANDBOX_SECCOMP, "seccomp(stage 1)");
+            return sandbox_failed(ret_failure, SANDBOX_SECCOMP, r, "seccomp(stage 1)");
         }
     }
     return 0;
