@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -20,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
 #include "policy/filter.h"
 #include "policy/landlock.h"
 
@@ -191,32 +191,15 @@ static int reset_signals(void)
 static int arrange_fds(const struct jail_plan *plan, int *status_fd,
                        struct sandbox_failure *failure)
 {
-    int source[JAIL_MAX_FDS + 2];
-    unsigned n = 0;
+    const unsigned n = plan->n_fds;
+    int fds[JAIL_MAX_FDS + 2], r;
 
-    for (unsigned i = 0; i < plan->n_fds; i++) {
-        source[n++] = plan->fds[i];
-    }
-    source[n++] = plan->exec_fd >= 0 ? plan->exec_fd : *status_fd;
-    source[n++] = *status_fd;
-    /* First out of the way of the final numbers, so that no move overwrites one still needed. */
-    for (unsigned i = 0; i < n; i++) {
-        source[i] = fcntl(source[i], F_DUPFD_CLOEXEC, JAIL_MAX_FDS + 2);
-        if (source[i] < 0) {
-            return failed(failure, SANDBOX_FDS, "fcntl(F_DUPFD_CLOEXEC)");
-        }
-    }
-    *status_fd = source[n - 1];
-    for (unsigned i = 0; i < n; i++) {
-        if (dup3(source[i], (int)i, i < plan->n_fds ? 0 : O_CLOEXEC) < 0) {
-            return failed(failure, SANDBOX_FDS, "dup3");
-        }
-    }
-    *status_fd = (int)n - 1;
-    if (syscall(SYS_close_range, n, ~0u, 0) < 0) {
-        return failed(failure, SANDBOX_FDS, "close_range");
-    }
-    return 0;
+    memcpy(fds, plan->fds, n * sizeof(*fds));
+    fds[n] = plan->exec_fd >= 0 ? plan->exec_fd : *status_fd;
+    fds[n + 1] = *status_fd;
+    r = descriptors_arrange(fds, n + 2, n);
+    *status_fd = fds[n + 1];
+    return r < 0 ? sandbox_failed(failure, SANDBOX_FDS, r, "fcntl or close_range") : 0;
 }
 
 /* ---- child: the tree --------------------------------------------------------------------------- */
