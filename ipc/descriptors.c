@@ -1,38 +1,41 @@
 #include "ipc/descriptors.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define ARRANGE_MOST 16
-
-static void close_listed(unsigned first, unsigned last)
+static int close_listed(unsigned first, unsigned last)
 {
     DIR *dir = opendir("/proc/self/fd");
     const struct dirent *entry;
+    int r;
 
-    while (dir && (entry = readdir(dir))) {
+    if (!dir) {
+        return -errno;
+    }
+    while (errno = 0, entry = readdir(dir)) {
         unsigned fd = (unsigned)strtoul(entry->d_name, NULL, 10);
 
         if (entry->d_name[0] != '.' && fd >= first && fd <= last && (int)fd != dirfd(dir)) {
             close((int)fd);
         }
     }
-    if (dir) {
-        closedir(dir);
-    }
+    r = -errno;
+    closedir(dir);
+    return r;
 }
 
-void descriptors_close(unsigned first, unsigned last)
+int descriptors_close(unsigned first, unsigned last)
 {
     if (first <= last && syscall(SYS_close_range, first, last, 0) < 0) {
-        close_listed(first, last);
+        return close_listed(first, last);
     }
+    return 0;
 }
 
 int descriptors_open_null(void)
@@ -50,23 +53,37 @@ int descriptors_open_null(void)
     return pair[0];
 }
 
-int descriptors_arrange(const int *fds, unsigned n)
+void descriptors_raise_limit(void)
 {
-    int source[ARRANGE_MOST];
+    struct rlimit limit;
 
-    assert(n <= ARRANGE_MOST);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+int descriptors_arrange(int *fds, unsigned n, unsigned n_inherited)
+{
     /* First out of the way of the final numbers, so that no move overwrites one still needed. */
     for (unsigned i = 0; i < n; i++) {
-        source[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, ARRANGE_MOST);
-        if (source[i] < 0) {
+        int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, (int)n);
+
+        if (fd < 0) {
             return -errno;
         }
+        fds[i] = fd;
     }
     for (unsigned i = 0; i < n; i++) {
-        if (dup2(source[i], (int)i) < 0) {
+        int to = (int)i;
+
+        /* Of dup2 and dup3 each is refused by some VMM's jail. */
+        close(to);
+        if (fcntl(fds[i], F_DUPFD_CLOEXEC, to) < 0 ||
+            (i < n_inherited && fcntl(to, F_SETFD, 0) < 0)) {
             return -errno;
         }
+        fds[i] = to;
     }
-    descriptors_close(n, ~0u);
-    return 0;
+    return descriptors_close(n, ~0u);
 }

@@ -13,6 +13,8 @@
  * allow 8. */
 #define FDSET_MAX 8
 
+struct msghdr;
+
 struct fdset {
     uint32_t count;     /* added so far, taken or not: places are stable */
     int fds[FDSET_MAX]; /* -1 = taken */
@@ -20,6 +22,8 @@ struct fdset {
 
 /* Takes own_fd, success or not. 0, or -ENOSPC (closed). */
 int fdset_add(struct fdset *s, int own_fd);
+/* Adds all that came with a received message. 0, or -ENOSPC (the rest is closed). */
+int fdset_collect(struct fdset *s, struct msghdr *msg);
 /* The fd at place i, now the caller's; -1 if there is none (any more). */
 int fdset_take(struct fdset *s, uint32_t i);
 /* Borrowed: stays the set's; -1 if there is none. */

@@ -85,31 +85,6 @@ int seqpacket_send(int fd, const void *buf, size_t size, const int *fds, uint32_
     return seqpacket_sendv(fd, &iov, 1, fds, n_fds, 0);
 }
 
-/* Moves every fd that came with msg into `set`. */
-static int collect_fds(struct msghdr *msg, struct fdset *set)
-{
-    int result = 0;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        size_t n;
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
-            continue;
-        }
-        n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd, r;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-            r = fdset_add(set, fd);
-            if (r < 0) {
-                result = r;
-            }
-        }
-    }
-    return result;
-}
-
 /* A peer that closes with our messages unread raises ECONNRESET once, ahead of what it had sent
  * before: the second try reads that. */
 static ssize_t recvmsg_again(int fd, struct msghdr *msg, int flags)
@@ -152,7 +127,7 @@ int seqpacket_recv_flags(int fd, void *buf, size_t cap, size_t *ret_size, struct
     if (n < 0) {
         return (int)n;
     }
-    r = collect_fds(&msg, &got);
+    r = fdset_collect(&got, &msg);
     /* MSG_CTRUNC: more fds than fit, fds where none are expected, or our fd table is full. */
     if (r < 0 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         return -EBADMSG;

@@ -18,8 +18,7 @@ static bool fits(const struct policy_blob *b, size_t size)
 {
     if (b->magic != POLICY_BLOB_MAGIC || b->n_code == 0 || b->n_code > BPF_MAXINSNS ||
         b->n_answers == 0 || b->n_answers > POLICY_BLOB_MAX_ANSWERS ||
-        b->n_broker > POLICY_BLOB_MAX_BROKER || b->notify > 1 || b->mdwe > 1 ||
-        b->cache > 1 ||
+        b->n_broker > POLICY_BLOB_MAX_BROKER || b->notify > 1 || b->mdwe > 1 || b->cache > 1 ||
         !memchr(b->name, '\0', sizeof(b->name))) {
         return false;
     }

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -20,31 +19,19 @@
 #include <sys/wait.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
 #include "policy/filter.h"
 #include "policy/landlock.h"
 
-static int failed(struct sandbox_failure *failure, uint32_t layer, const char *what)
+static int failed(struct sandbox_failure *failure, uint32_t layer, const char *call)
 {
-    int error = errno;
-
-    *failure = (struct sandbox_failure){
-        .layer = layer,
-        .error = error,
-        .exit_code = sandbox_exit_code(layer),
-    };
-    (void)snprintf(failure->what, sizeof(failure->what), "%s", what);
-    return error ? -error : -EINVAL;
+    return sandbox_failed(failure, layer, -errno, "%s", call);
 }
 
 static int failed_at(struct sandbox_failure *failure, uint32_t layer, const char *call,
                      const char *path)
 {
-    char what[sizeof(failure->what)];
-    int error = errno;
-
-    (void)snprintf(what, sizeof(what), "%s %.90s", call, path);
-    errno = error;
-    return failed(failure, layer, what);
+    return sandbox_failed(failure, layer, -errno, "%s %.90s", call, path);
 }
 
 /* ---- clone ------------------------------------------------------------------------------------ */
@@ -109,14 +96,13 @@ static int try_clone(uint64_t flags, int cgroup_fd)
 static int clone_failed(const struct jail_plan *plan, struct sandbox_failure *failure)
 {
     uint64_t user = plan->layers & SANDBOX_USERNS ? CLONE_NEWUSER : 0;
-    int error = errno;
+    int error = -errno;
 
     if (plan->cgroup_fd >= 0) {
         int r = try_clone(0, plan->cgroup_fd);
 
         if (r < 0) {
-            errno = -r;
-            (void)failed(failure, 0, "clone3(CLONE_INTO_CGROUP)");
+            (void)sandbox_failed(failure, 0, r, "clone3(CLONE_INTO_CGROUP)");
             failure->exit_code = SANDBOX_EXIT_CGROUP;
             return r;
         }
@@ -126,15 +112,13 @@ static int clone_failed(const struct jail_plan *plan, struct sandbox_failure *fa
             int r = try_clone(namespaces[i].flag | user, -1);
 
             if (r < 0) {
-                errno = -r;
-                return failed(failure, namespaces[i].layer, namespaces[i].call);
+                return sandbox_failed(failure, namespaces[i].layer, r, "%s", namespaces[i].call);
             }
         }
     }
-    errno = error;
-    (void)failed(failure, 0, "clone3");
+    (void)sandbox_failed(failure, 0, error, "clone3");
     failure->exit_code = SANDBOX_EXIT_EXEC;
-    return -error;
+    return error;
 }
 
 static int write_proc(pid_t pid, const char *file, const char *text,
@@ -207,32 +191,15 @@ static int reset_signals(void)
 static int arrange_fds(const struct jail_plan *plan, int *status_fd,
                        struct sandbox_failure *failure)
 {
-    int source[JAIL_MAX_FDS + 2];
-    unsigned n = 0;
+    const unsigned n = plan->n_fds;
+    int fds[JAIL_MAX_FDS + 2], r;
 
-    for (unsigned i = 0; i < plan->n_fds; i++) {
-        source[n++] = plan->fds[i];
-    }
-    source[n++] = plan->exec_fd >= 0 ? plan->exec_fd : *status_fd;
-    source[n++] = *status_fd;
-    /* First out of the way of the final numbers, so that no move overwrites one still needed. */
-    for (unsigned i = 0; i < n; i++) {
-        source[i] = fcntl(source[i], F_DUPFD_CLOEXEC, JAIL_MAX_FDS + 2);
-        if (source[i] < 0) {
-            return failed(failure, SANDBOX_FDS, "fcntl(F_DUPFD_CLOEXEC)");
-        }
-    }
-    *status_fd = source[n - 1];
-    for (unsigned i = 0; i < n; i++) {
-        if (dup3(source[i], (int)i, i < plan->n_fds ? 0 : O_CLOEXEC) < 0) {
-            return failed(failure, SANDBOX_FDS, "dup3");
-        }
-    }
-    *status_fd = (int)n - 1;
-    if (syscall(SYS_close_range, n, ~0u, 0) < 0) {
-        return failed(failure, SANDBOX_FDS, "close_range");
-    }
-    return 0;
+    memcpy(fds, plan->fds, n * sizeof(*fds));
+    fds[n] = plan->exec_fd >= 0 ? plan->exec_fd : *status_fd;
+    fds[n + 1] = *status_fd;
+    r = descriptors_arrange(fds, n + 2, n);
+    *status_fd = fds[n + 1];
+    return r < 0 ? sandbox_failed(failure, SANDBOX_FDS, r, "fcntl or close_range") : 0;
 }
 
 /* ---- child: the tree --------------------------------------------------------------------------- */
@@ -495,8 +462,7 @@ static int restrict_files(const struct jail_plan *plan, int exec_fd,
     AUTO_CLOSE int ruleset = landlock_new();
 
     if (ruleset < 0) {
-        errno = -ruleset;
-        return failed(failure, SANDBOX_LANDLOCK, "landlock_create_ruleset");
+        return sandbox_failed(failure, SANDBOX_LANDLOCK, ruleset, "landlock_create_ruleset");
     }
     for (unsigned i = 0; i < plan->n_paths; i++) {
         const struct jail_path *p = &plan->paths[i];
@@ -508,16 +474,14 @@ static int restrict_files(const struct jail_plan *plan, int exec_fd,
             r = landlock_allow(ruleset, p->path, p->kind == JAIL_DEVICE, p->kind == JAIL_READ_EXEC);
         }
         if (r < 0) {
-            errno = -r;
-            return failed_at(failure, SANDBOX_LANDLOCK, "landlock_add_rule", p->path);
+            return sandbox_failed(failure, SANDBOX_LANDLOCK, r, "landlock_add_rule %.90s", p->path);
         }
     }
     if (plan->exec_fd >= 0) {
         int r = landlock_allow_fd(ruleset, exec_fd, false, true);
 
         if (r < 0) {
-            errno = -r;
-            return failed(failure, SANDBOX_LANDLOCK, "landlock_add_rule worker");
+            return sandbox_failed(failure, SANDBOX_LANDLOCK, r, "landlock_add_rule worker");
         }
     }
     if (landlock_restrict(ruleset) < 0) {
@@ -604,8 +568,7 @@ int jail_enter(const struct jail_plan *plan, int *status_fd, struct sandbox_fail
     if ((plan->layers & SANDBOX_SECCOMP) && plan->stage1) {
         r = filter_install(plan->stage1, 0);
         if (r < 0) {
-            errno = -r;
-            return failed(ret_failure, SANDBOX_SECCOMP, "seccomp(stage 1)");
+            return sandbox_failed(ret_failure, SANDBOX_SECCOMP, r, "seccomp(stage 1)");
         }
     }
     return 0;

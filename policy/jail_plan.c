@@ -18,13 +18,7 @@
 
 static int refuse(struct sandbox_failure *failure, int error, const char *what, const char *path)
 {
-    *failure = (struct sandbox_failure){
-        .layer = SANDBOX_MOUNTS,
-        .error = error,
-        .exit_code = SANDBOX_EXIT_MOUNTS,
-    };
-    (void)snprintf(failure->what, sizeof(failure->what), "%s %.90s", what, path);
-    return -error;
+    return sandbox_failed(failure, SANDBOX_MOUNTS, -error, "%s %.90s", what, path);
 }
 
 /* Is `path` itself, or a directory above it, in the plan already with the same rights? */

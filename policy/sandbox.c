@@ -416,6 +416,21 @@ void sandbox_explain(uint32_t layer, int error, char *text, size_t size)
     }
 }
 
+int sandbox_failed(struct sandbox_failure *ret, uint32_t layer, int error, const char *fmt, ...)
+{
+    va_list args;
+
+    *ret = (struct sandbox_failure){
+        .layer = layer,
+        .error = -error,
+        .exit_code = sandbox_exit_code(layer),
+    };
+    va_start(args, fmt);
+    (void)vsnprintf(ret->what, sizeof(ret->what), fmt, args);
+    va_end(args);
+    return error ? error : -EINVAL;
+}
+
 void sandbox_failure_text(const struct sandbox_failure *failure, char *text, size_t size)
 {
     const char *name = failure->layer ? sandbox_layer_name(failure->layer) : NULL;

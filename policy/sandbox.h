@@ -104,6 +104,11 @@ int sandbox_exit_code(uint32_t layer);
  * one line. Checks, never guesses: with nothing found it says that nothing known is wrong. */
 void sandbox_explain(uint32_t layer, int error, char *text, size_t size);
 
+/* Fills in what failed: the layer's exit code, and the call as a format. error: a negative errno,
+ * which is returned; -EINVAL is if it is 0. */
+int sandbox_failed(struct sandbox_failure *ret, uint32_t layer, int error, const char *fmt, ...)
+    PRINTF(4, 5);
+
 /* The whole report of a failure, four lines: what, cause, effect, how to go on. */
 void sandbox_failure_text(const struct sandbox_failure *failure, char *text, size_t size);
 

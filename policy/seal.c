@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/seccomp.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 
 #include "policy/filter.h"
@@ -10,17 +9,6 @@
 /* Linux 6.3. */
 #define SET_MDWE 65
 #define MDWE_REFUSE_EXEC_GAIN 1UL
-
-static int failed(struct sandbox_failure *failure, uint32_t layer, int error, const char *what)
-{
-    *failure = (struct sandbox_failure){
-        .layer = layer,
-        .error = error,
-        .exit_code = sandbox_exit_code(layer),
-    };
-    (void)snprintf(failure->what, sizeof(failure->what), "%s", what);
-    return -error;
-}
 
 static int install(const struct policy_program *program, int *ret_listener)
 {
@@ -53,20 +41,21 @@ int seal(const struct policy_program *program, uint32_t layers, int *ret_listene
 
     if ((layers & SANDBOX_MDWE) && program->mdwe) {
         if (prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0) {
-            return failed(ret_failure, SANDBOX_MDWE, errno, "prctl(PR_SET_MDWE)");
+            return sandbox_failed(ret_failure, SANDBOX_MDWE, -errno, "prctl(PR_SET_MDWE)");
         }
         added |= SANDBOX_MDWE;
     }
     /* No core, no ptrace, no /proc entries for others of the same user. */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
-        return failed(ret_failure, SANDBOX_CAPS, errno, "prctl(PR_SET_DUMPABLE)");
+        return sandbox_failed(ret_failure, SANDBOX_CAPS, -errno, "prctl(PR_SET_DUMPABLE)");
     }
     if (layers & SANDBOX_SECCOMP) {
         int r = install(program, &listener);
 
         if (r != 0) {
             /* Without a listener a positive number is a thread that has a filter of its own. */
-            return failed(ret_failure, SANDBOX_SECCOMP, r < 0 ? -r : ESRCH, "seccomp(stage 2)");
+            return sandbox_failed(ret_failure, SANDBOX_SECCOMP, r < 0 ? r : -ESRCH,
+                                  "seccomp(stage 2)");
         }
         added |= SANDBOX_SECCOMP;
     }

@@ -1,16 +1,18 @@
 #include "server/front/renderer.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include "ipc/base.h"
+#include "ipc/beside.h"
 
-static const char *const options[] = {
+static const char *const with_value[] = {
     "--sandbox", "--sandbox-allow-missing", "--limit", "--driver", "--device",     "--worker",
-    "--spare",   "--ready-timeout",         "--stats", "--cgroup", "--policy-dir",
+    "--spare",   "--ready-timeout",         "--stats", "--cgroup", "--policy-dir", NULL,
 };
+
+static const char *const flags[] = { "--validate", "--sandbox-learn", NULL };
 
 bool option_is(const char *argument, const char *name)
 {
@@ -19,46 +21,53 @@ bool option_is(const char *argument, const char *name)
     return strlen(name) == n && strncmp(name, argument, n) == 0;
 }
 
-bool renderer_option(const char *argument)
+static bool is_in(const char *const *names, const char *argument)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-        if (option_is(argument, options[i])) {
-            return true;
-        }
+    while (*names && !option_is(argument, *names)) {
+        names++;
     }
-    return false;
+    return *names;
 }
 
-bool renderer_flag(const char *argument)
+int arguments_next(struct arguments *a, char *why, size_t size)
 {
-    return strcmp(argument, "--validate") == 0 || strcmp(argument, "--sandbox-learn") == 0;
+    const int first = ++a->at;
+    const char *equals;
+    bool theirs;
+
+    if (first >= a->argc) {
+        return 0;
+    }
+    a->name = a->argv[first];
+    a->value = NULL;
+    equals = strchr(a->name, '=');
+    theirs = is_in(with_value, a->name) || option_is(a->name, "--log-level");
+    if (theirs || is_in(a->with_value, a->name)) {
+        if (!equals && ++a->at >= a->argc) {
+            (void)snprintf(why, size, "%s needs a value; --help says which", a->name);
+            return -EINVAL;
+        }
+        a->value = equals ? equals + 1 : a->argv[a->at];
+    } else if (!equals && is_in(flags, a->name)) {
+        theirs = true;
+    } else if (equals || !is_in(a->flags, a->name)) {
+        (void)snprintf(why, size, "unknown argument \"%s\"; --help lists what there is", a->name);
+        return -EINVAL;
+    }
+    for (int i = first; theirs && i <= a->at; i++) {
+        if (a->n_passed == RENDERER_PASSED_MAX) {
+            (void)snprintf(why, size, "too many options; leave some out");
+            return -EINVAL;
+        }
+        a->passed[a->n_passed++] = a->argv[i];
+    }
+    return 1;
 }
 
 const char *renderer_find(char *buf, size_t size)
 {
-    static const char *const beside[] = { "cordon-render-server",
-                                          "../render/cordon-render-server" };
-    char self[2048];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
+    static const char *const folders[] = { "", "../render", CORDON_LIBEXECDIR, NULL };
 
-    self[MAX(n, 0)] = '\0';
-    slash = strrchr(self, '/');
-    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
-        *slash = '\0';
-        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
-            return buf;
-        }
-    }
-    return CORDON_LIBEXECDIR "/cordon-render-server";
-}
-
-void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    (void)beside_find(folders, "cordon-render-server", X_OK, buf, size);
+    return buf;
 }

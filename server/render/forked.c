@@ -272,7 +272,7 @@ static void child_main(const struct forked_start *start, int status_fd, int repo
 
 static void child_main(const struct forked_start *start, int status_fd, int report_fd)
 {
-    unsigned n = start->n_fds;
+    unsigned n = start->n_fds, n_all = report_fd >= 0 ? n + 2 : n + 1;
     int fds[MAX_FDS], r;
     pid_t pid = 0;
 
@@ -283,9 +283,9 @@ static void child_main(const struct forked_start *start, int status_fd, int repo
     memcpy(fds, start->fds, n * sizeof(*fds));
     fds[n] = status_fd;
     fds[n + 1] = report_fd;
-    r = descriptors_arrange(fds, report_fd >= 0 ? n + 2 : n + 1);
+    r = descriptors_arrange(fds, n_all, n_all);
     if (r < 0) {
-        fail(status_fd, -r, SANDBOX_EXIT_FDS, "dup2");
+        fail(fds[n], -r, SANDBOX_EXIT_FDS, "fcntl");
     }
     outer_jail_relayed();
     if (!replace_environment(start->env)) {

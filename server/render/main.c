@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "ipc/beside.h"
 #include "ipc/cleanup.h"
 #include "ipc/descriptors.h"
 #include "ipc/log.h"
@@ -76,58 +76,13 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* A worker costs us five descriptors, and up to a hundred rings' worth when its guest is busy. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 #define LIBRARY "libcordon-worker.so"
+#define LAST_FOLDER "/usr/lib/cordon"
 
 /* Where the worker is: beside the server, of one just built in the next folder, installed. */
-static const char *const worker_folders[] = { ".", "../worker", "../../worker", CORDON_WORKER_DIR,
-                                              "/usr/lib/cordon" };
-
-/* The first of those that has `name`, seen from the server's own program. False: none has, and buf
- * is where it would be if installed. looked: NULL, or takes the list of what was tried. */
-static bool find_worker(const char *name, int mode, char *buf, size_t size, char *looked,
-                        size_t looked_size)
-{
-    char self[2048];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
-    int used = 0;
-
-    self[MAX(n, 0)] = '\0';
-    slash = strrchr(self, '/');
-    if (slash) {
-        *slash = '\0';
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(worker_folders); i++) {
-        const char *folder = worker_folders[i];
-        bool beside = folder[0] != '/';
-
-        if (beside && !slash) {
-            continue;
-        }
-        if (snprintf(buf, size, "%s%s%s/%s", beside ? self : "", beside ? "/" : "", folder, name) <
-                (int)size &&
-            access(buf, mode) == 0) {
-            return true;
-        }
-        if (looked && used < (int)looked_size) {
-            used +=
-                snprintf(looked + used, looked_size - (size_t)used, "%s%s", used ? ", " : "", buf);
-        }
-    }
-    (void)snprintf(buf, size, "%s/%s", CORDON_WORKER_DIR, name);
-    return false;
-}
+static const char *const worker_folders[] = {
+    "", "../worker", "../../worker", CORDON_WORKER_DIR, LAST_FOLDER, NULL,
+};
 
 /* --worker names the program, or the shared object itself; that is beside the program. */
 static bool library_of_option(const char *worker, char *buf, size_t size)
@@ -270,7 +225,7 @@ static const char *manifests(void)
 /* May workers be forked here? They could not do more than fail otherwise. */
 static bool find_forked_worker(struct server *s)
 {
-    char looked[2048] = "";
+    const char *more = "";
     bool found;
 
     if (s->outer.no_jit && strcmp(s->driver.name, "lavapipe") == 0) {
@@ -283,15 +238,16 @@ static bool find_forked_worker(struct server *s)
     }
     if (s->options.worker_path) {
         found = library_of_option(s->options.worker_path, s->library, sizeof(s->library));
-        (void)snprintf(looked, sizeof(looked), "%.2000s", s->library);
     } else {
-        found = find_worker(LIBRARY, R_OK, s->library, sizeof(s->library), looked, sizeof(looked));
+        found = beside_find(worker_folders, LIBRARY, R_OK, s->library, sizeof(s->library));
+        more = ", beside this server, and for " LAST_FOLDER "/" LIBRARY;
     }
     if (!found) {
-        log_error("the jail around this server forbids to start programs, and shows no " LIBRARY
-                  " to load instead; looked for %s; install it where the jail shows it (crosvm's: "
-                  "below /usr/lib, /usr/lib64, /lib or /lib64)",
-                  looked);
+        log_error(
+            "the jail around this server forbids to start programs, and shows no " LIBRARY
+            " to load instead; looked for %s%s; install it where the jail shows it (crosvm's: "
+            "below /usr/lib, /usr/lib64, /lib or /lib64)",
+            s->library, more);
     }
     return found;
 }
@@ -353,7 +309,7 @@ static bool prepare_workers(struct server *s)
     } else if (s->options.worker_path) {
         config.worker_path = s->options.worker_path;
     } else {
-        (void)find_worker("cordon-worker", X_OK, path, sizeof(path), NULL, 0);
+        (void)beside_find(worker_folders, "cordon-worker", X_OK, path, sizeof(path));
         config.worker_path = path;
     }
     r = spawner_init(&s->spawner, &config, &missing, &failure);
@@ -492,7 +448,7 @@ int main(int argc, char **argv)
     outer_jail_expect(&s.outer);
     shed_descriptors(s.options.socket_fd);
     fill_standard_descriptors();
-    raise_descriptor_limit();
+    descriptors_raise_limit();
     log_set_level(s.options.log_level);
     r = seqpacket_check(s.options.socket_fd);
     if (r < 0) {

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ipc/beside.h"
 #include "ipc/cleanup.h"
 #include "ipc/map.h"
 #include "policy/blob.h"
@@ -17,24 +18,7 @@
 
 #define COMPILER "cordon-policyc"
 
-/* Beside an installed server, or in the folder of a build. */
-static const char *find_compiler(char *buf, size_t size)
-{
-    static const char *const beside[] = { COMPILER, "../../policy/" COMPILER };
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
-
-    self[MAX(n, 0)] = '\0';
-    slash = strrchr(self, '/');
-    for (size_t i = 0; slash && i < ARRAY_SIZE(beside); i++) {
-        *slash = '\0';
-        if (snprintf(buf, size, "%s/%s", self, beside[i]) < (int)size && access(buf, X_OK) == 0) {
-            return buf;
-        }
-    }
-    return CORDON_LIBEXECDIR "/" COMPILER;
-}
+static const char *const compiler_folders[] = { "", "../../policy", CORDON_LIBEXECDIR, NULL };
 
 /* Its exit status, with what it said in `said`; or a negative errno. */
 static int run(const char *compiler, const char *policy, int out, char *said, size_t size)
@@ -81,8 +65,7 @@ static int run(const char *compiler, const char *policy, int out, char *said, si
 int own_policy_compile(const char *folder, struct driver_choice *driver, int *ret_fd, char *why,
                        size_t why_size)
 {
-    char compiler[PATH_MAX], policy[PATH_MAX];
-    const char *path = find_compiler(compiler, sizeof(compiler));
+    char path[PATH_MAX], policy[PATH_MAX];
     AUTO_CLOSE int fd = memfd_create("cordon-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int r;
 
@@ -96,6 +79,7 @@ int own_policy_compile(const char *folder, struct driver_choice *driver, int *re
         (void)snprintf(why, why_size, "--policy-dir: the path is too long");
         return -ENAMETOOLONG;
     }
+    (void)beside_find(compiler_folders, COMPILER, X_OK, path, sizeof(path));
     r = run(path, policy, fd, why, why_size);
     if (r < 0) {
         (void)snprintf(why, why_size, "%s: %s", path, strerror(-r));

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/capability.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -13,17 +12,6 @@
 #include "policy/landlock.h"
 #include "policy/seal.h"
 
-static int failed(struct sandbox_failure *failure, uint32_t layer, int error, const char *what)
-{
-    *failure = (struct sandbox_failure){
-        .layer = layer,
-        .error = error,
-        .exit_code = sandbox_exit_code(layer),
-    };
-    (void)snprintf(failure->what, sizeof(failure->what), "%s", what);
-    return -error;
-}
-
 /* No capability is left, and what the guest has in its memory comes into no core dump. */
 static int give_up_rights(struct sandbox_failure *failure)
 {
@@ -32,13 +20,13 @@ static int give_up_rights(struct sandbox_failure *failure)
     const struct rlimit no_core = { 0, 0 };
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-        return failed(failure, SANDBOX_NO_NEW_PRIVS, errno, "prctl(PR_SET_NO_NEW_PRIVS)");
+        return sandbox_failed(failure, SANDBOX_NO_NEW_PRIVS, -errno, "prctl(PR_SET_NO_NEW_PRIVS)");
     }
     if (setrlimit(RLIMIT_CORE, &no_core) < 0) {
-        return failed(failure, SANDBOX_RLIMITS, errno, "setrlimit(CORE)");
+        return sandbox_failed(failure, SANDBOX_RLIMITS, -errno, "setrlimit(CORE)");
     }
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || syscall(SYS_capset, &header, none) < 0) {
-        return failed(failure, SANDBOX_CAPS, errno, "capset");
+        return sandbox_failed(failure, SANDBOX_CAPS, -errno, "capset");
     }
     return 0;
 }
@@ -62,7 +50,7 @@ int confine_files(enum sandbox_level level, uint32_t allow_missing,
         log_warn("continuing without Landlock");
         return 0;
     }
-    return r < 0 ? failed(ret_failure, SANDBOX_LANDLOCK, -r, "landlock_restrict_self") : 0;
+    return r < 0 ? sandbox_failed(ret_failure, SANDBOX_LANDLOCK, r, "landlock_restrict_self") : 0;
 }
 
 int confine_calls(enum sandbox_level level, struct sandbox_failure *ret_failure)

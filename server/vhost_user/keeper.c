@@ -26,6 +26,12 @@
 #define END_MS 10000
 #define ANSWER_MS 5000
 
+/* To a question, which is a number alone; with a socket if there is no error. */
+struct answer {
+    uint32_t number;
+    int32_t error;
+};
+
 /* ---- the keeper's process --------------------------------------------------------------------- */
 
 struct house {
@@ -93,14 +99,15 @@ static int start(struct house *h, int *ret_socket)
 
 static void answer_all(struct house *h)
 {
-    char question;
+    struct answer answer;
     size_t size;
 
-    while (seqpacket_recv(h->fd, &question, sizeof(question), &size, NULL) == 0) {
+    while (seqpacket_recv(h->fd, &answer.number, sizeof(answer.number), &size, NULL) == 0 &&
+           size == sizeof(answer.number)) {
         AUTO_CLOSE int socket = -1;
-        int32_t error = start(h, &socket);
 
-        if (seqpacket_send(h->fd, &error, sizeof(error), &socket, socket >= 0) < 0) {
+        answer.error = start(h, &socket);
+        if (seqpacket_send(h->fd, &answer, sizeof(answer), &socket, socket >= 0) < 0) {
             return;
         }
     }
@@ -146,6 +153,7 @@ int keeper_start(struct keeper *k, const char *program, const char *const *optio
     if (r < 0) {
         return r;
     }
+    k->n_asked = 0;
     k->pid = fork();
     if (k->pid == 0) {
         h.fd = pair[1];
@@ -161,28 +169,44 @@ int keeper_start(struct keeper *k, const char *program, const char *const *optio
     return r;
 }
 
-int keeper_ask(struct keeper *k, int *ret_socket)
+/* The next answer, to whichever question. */
+static int receive(const struct keeper *k, uint64_t until_ms, struct answer *ret, struct fdset *fds)
 {
-    AUTO_FDSET struct fdset fds = { 0 };
     struct pollfd p = { .fd = k->fd, .events = POLLIN };
-    int32_t error;
+    uint64_t now = loop_now_ms();
     size_t size;
-    int r = seqpacket_send(k->fd, "", 1, NULL, 0);
+    int r;
 
-    if (r < 0) {
-        return r;
-    }
-    while ((r = poll(&p, 1, ANSWER_MS)) < 0 && errno == EINTR) {
+    while ((r = poll(&p, 1, until_ms > now ? (int)(until_ms - now) : 0)) < 0 && errno == EINTR) {
     }
     if (r <= 0) {
         return r < 0 ? -errno : -ETIMEDOUT;
     }
-    r = seqpacket_recv(k->fd, &error, sizeof(error), &size, &fds);
-    if (r < 0 || size != sizeof(error) || (error == 0 && fds.count != 1)) {
+    r = seqpacket_recv(k->fd, ret, sizeof(*ret), &size, fds);
+    if (r < 0 || size != sizeof(*ret) || (ret->error == 0 && fds->count != 1)) {
         return r < 0 ? r : -EPROTO;
     }
-    *ret_socket = fdset_take(&fds, 0);
-    return error;
+    return 0;
+}
+
+int keeper_ask(struct keeper *k, int *ret_socket)
+{
+    const uint64_t until_ms = loop_now_ms() + ANSWER_MS;
+    const uint32_t number = ++k->n_asked;
+    int r = seqpacket_send(k->fd, &number, sizeof(number), NULL, 0);
+
+    while (r == 0) {
+        AUTO_FDSET struct fdset fds = { 0 };
+        struct answer answer;
+
+        r = receive(k, until_ms, &answer, &fds);
+        /* What nobody waited for any more goes: the keeper ends that server to start the next. */
+        if (r == 0 && answer.number == number) {
+            *ret_socket = fdset_take(&fds, 0);
+            return answer.error;
+        }
+    }
+    return r;
 }
 
 void keeper_end(struct keeper *k)

@@ -6,6 +6,7 @@
 #ifndef CORDON_SERVER_VHOST_USER_KEEPER_H
 #define CORDON_SERVER_VHOST_USER_KEEPER_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "ipc/base.h"
@@ -15,6 +16,7 @@ struct listener;
 struct keeper {
     int fd; /* owned; -1: none */
     pid_t pid;
+    uint32_t n_asked; /* the latest question's number */
 };
 
 /* Forks it: before there are threads. It will run `program options...`; `listener` may be NULL.

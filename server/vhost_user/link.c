@@ -19,28 +19,6 @@ void link_fini(struct link *l)
     close_fd(&l->fd);
 }
 
-static int take_fds(struct link *l, struct msghdr *m)
-{
-    int r = (m->msg_flags & MSG_CTRUNC) != 0 ? -EBADMSG : 0;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
-            continue;
-        }
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (fdset_add(&l->fds, fd) < 0) {
-                r = -EBADMSG;
-            }
-        }
-    }
-    return r;
-}
-
 /* Adds up to `size` bytes. > 0, 0 (not yet), or a negative errno. */
 static int receive(struct link *l, void *buf, size_t size)
 {
@@ -56,7 +34,6 @@ static int receive(struct link *l, void *buf, size_t size)
         .msg_controllen = sizeof(control.bytes),
     };
     ssize_t n;
-    int r;
 
     do {
         n = recvmsg(l->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -64,9 +41,8 @@ static int receive(struct link *l, void *buf, size_t size)
     if (n < 0) {
         return errno == EAGAIN ? 0 : -errno;
     }
-    r = take_fds(l, &m);
-    if (r < 0) {
-        return r;
+    if (fdset_collect(&l->fds, &m) < 0 || (m.msg_flags & MSG_CTRUNC) != 0) {
+        return -EBADMSG;
     }
     l->got += (size_t)n;
     return n > 0 ? (int)n : -ECONNRESET;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
 #include "ipc/loop.h"
 #include "server/front/listener.h"
 #include "server/front/renderer.h"
@@ -332,7 +333,7 @@ int main(int argc, char **argv)
         log_set_program("cordon-vhost-user-gpu [SANDBOX OFF]");
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    descriptors_raise_limit();
     log_set_level(options.log_level);
     return run(&options);
 }

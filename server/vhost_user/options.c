@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "ipc/vhost_user_wire.h"
-#include "server/front/renderer.h"
 
 #define WINDOW_DEFAULT (4ull << 30)
 #define WINDOW_MIN (16ull << 20)
@@ -81,7 +80,13 @@ static int apply(struct options *o, const char *name, const char *value, char *w
     const char *bad;
     uint64_t n;
 
-    if (option_is(name, "--socket-path")) {
+    if (strcmp(name, "--help") == 0) {
+        o->action = OPTIONS_HELP;
+    } else if (strcmp(name, "--version") == 0) {
+        o->action = OPTIONS_VERSION;
+    } else if (strcmp(name, "--print-capabilities") == 0) {
+        o->action = OPTIONS_CAPABILITIES;
+    } else if (option_is(name, "--socket-path")) {
         o->socket_path = value;
     } else if (option_is(name, "--render-server")) {
         o->render_server = value;
@@ -121,41 +126,6 @@ static int apply(struct options *o, const char *name, const char *value, char *w
     return 0;
 }
 
-static bool has_value(const char *argument)
-{
-    static const char *const own[] = {
-        "--socket-path", "--fd",        "--display",       "--screenshot",
-        "--window-size", "--shmem-bit", "--render-server", "--log-level",
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-        if (option_is(argument, own[i])) {
-            return true;
-        }
-    }
-    return renderer_option(argument);
-}
-
-static bool is_action(const char *argument, enum options_action *ret)
-{
-    static const struct {
-        const char *name;
-        enum options_action action;
-    } actions[] = {
-        { "--help", OPTIONS_HELP },
-        { "--version", OPTIONS_VERSION },
-        { "--print-capabilities", OPTIONS_CAPABILITIES },
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
-        if (strcmp(argument, actions[i].name) == 0) {
-            *ret = actions[i].action;
-            return true;
-        }
-    }
-    return false;
-}
-
 static int finish(struct options *o, char *why, size_t size)
 {
     if (o->socket_path && o->fd >= 0) {
@@ -176,46 +146,27 @@ int options_parse(int argc, char *const *argv, struct options *ret, char *why, s
         .log_level = LOG_LEVEL_INFO,
         .sandbox = SANDBOX_LEVEL_DEFAULT,
     };
-    size_t n = 0;
+    static const char *const with_value[] = {
+        "--socket-path", "--fd",        "--display",       "--screenshot",
+        "--window-size", "--shmem-bit", "--render-server", NULL,
+    };
+    static const char *const flags[] = { "--help", "--version", "--print-capabilities", NULL };
+    struct arguments a = {
+        .argc = argc,
+        .argv = argv,
+        .with_value = with_value,
+        .flags = flags,
+        .passed = o.passed,
+    };
     int r;
 
-    /* What the render server gets may be as long as the whole line: name and value. */
-    if (argc > OPTIONS_PASSED_MAX) {
-        (void)snprintf(why, size, "too many options; leave some out");
-        return -EINVAL;
-    }
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i], *value = strchr(name, '=');
-        bool split = !value;
-
-        if (is_action(name, &o.action)) {
-            continue;
-        }
-        if (renderer_flag(name)) {
-            o.passed[n++] = name;
-            continue;
-        }
-        if (!has_value(name)) {
-            (void)snprintf(why, size, "unknown argument \"%s\"; --help lists what there is", name);
-            return -EINVAL;
-        }
-        if (split && i + 1 >= argc) {
-            (void)snprintf(why, size, "%s needs a value; --help says which", name);
-            return -EINVAL;
-        }
-        value = split ? argv[++i] : value + 1;
-        if (renderer_option(name) || option_is(name, "--log-level")) {
-            o.passed[n++] = name;
-            if (split) {
-                o.passed[n++] = value;
-            }
-        }
-        r = apply(&o, name, value, why, size);
+    while ((r = arguments_next(&a, why, size)) > 0) {
+        r = apply(&o, a.name, a.value, why, size);
         if (r < 0) {
             return r;
         }
     }
-    r = finish(&o, why, size);
+    r = r < 0 ? r : finish(&o, why, size);
     if (r == 0) {
         *ret = o;
     }

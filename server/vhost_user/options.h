@@ -8,9 +8,8 @@
 
 #include "ipc/log.h"
 #include "policy/sandbox.h"
+#include "server/front/renderer.h"
 #include "server/vhost_user/frontend.h"
-
-#define OPTIONS_PASSED_MAX 64
 
 enum options_action {
     OPTIONS_RUN,
@@ -30,7 +29,7 @@ struct options {
     enum sandbox_level sandbox;
     uint32_t allow_missing;
     /* Options of the render server, NULL at the end. */
-    const char *passed[OPTIONS_PASSED_MAX + 1];
+    const char *passed[RENDERER_PASSED_MAX + 1];
 };
 
 /* 0, or -EINVAL with one line in `why` that says what to do. Strings point into argv. */

@@ -9,6 +9,7 @@
 
 #include "cordon/cordon.h"
 #include "ipc/cleanup.h"
+#include "ipc/descriptors.h"
 #include "ipc/log.h"
 #include "ipc/loop.h"
 #include "server/front/listener.h"
@@ -194,7 +195,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    descriptors_raise_limit();
     log_set_level(options.log_level);
     return serve(&options);
 }

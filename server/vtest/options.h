@@ -7,8 +7,7 @@
 
 #include "ipc/base.h"
 #include "ipc/log.h"
-
-#define VTEST_PASSED_MAX 32
+#include "server/front/renderer.h"
 
 enum vtest_action {
     VTEST_RUN,
@@ -24,7 +23,7 @@ struct vtest_options {
     uint32_t max_clients;
     enum log_level log_level;
     /* Options of the render server, NULL at the end. */
-    const char *passed[VTEST_PASSED_MAX + 1];
+    const char *passed[RENDERER_PASSED_MAX + 1];
 };
 
 /* 0, or -EINVAL with one line in `why` that says what to do. socket_name: the value of

@@ -16,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ipc/cleanup.h"
@@ -25,6 +24,7 @@
 #include "policy/notify.h"
 #include "policy/program.h"
 #include "policy/sandbox.h"
+#include "tests/bench/timing.h"
 
 #define MOST_ROUNDS 101
 #define OPENS 1000
@@ -34,14 +34,6 @@ static const uint32_t layers[] = {
     SANDBOX_IPCNS,        SANDBOX_UTSNS,    SANDBOX_RLIMITS, SANDBOX_CAPS,
     SANDBOX_NO_NEW_PRIVS, SANDBOX_LANDLOCK, SANDBOX_SECCOMP,
 };
-
-static double now_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
-}
 
 /* Below 0: it cannot be done without that layer here. */
 static double jail_once(struct jail_plan *plan, uint32_t in_force)
@@ -60,19 +52,6 @@ static double jail_once(struct jail_plan *plan, uint32_t in_force)
     (void)waitpid(child.pid, NULL, 0);
     close(child.pidfd);
     return r < 0 ? -1 : begin;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, uint32_t n)
-{
-    qsort(values, n, sizeof(*values), by_number);
-    return values[n / 2];
 }
 
 /* ---- the broker --------------------------------------------------------------------------------- */

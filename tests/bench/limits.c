@@ -17,12 +17,12 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ipc/base.h"
 #include "ipc/fdset.h"
 #include "ipc/seqpacket.h"
+#include "tests/bench/timing.h"
 
 struct page {
     _Alignas(64) _Atomic uint32_t ping;
@@ -33,55 +33,27 @@ static struct page *page;
 static uint32_t samples;
 static bool first = true;
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void sleep_ns(uint64_t ns)
-{
-    const struct timespec ts = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
-
-    (void)nanosleep(&ts, NULL);
-}
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 /* The median of `n` runs of `step`, each after a pause. */
-static void measure(const char *name, uint32_t n, uint64_t pause_ns, void (*step)(void))
+static void measure(const char *name, uint32_t n, uint32_t pause_us, void (*step)(void))
 {
-    uint64_t *times = calloc(n, sizeof(*times));
+    double *times = calloc(n, sizeof(*times)), middle;
 
     if (!times) {
         die("calloc");
     }
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t start;
+        double start;
 
-        if (pause_ns) {
-            sleep_ns(pause_ns);
+        if (pause_us) {
+            sleep_us(pause_us);
         }
-        start = now_ns();
+        start = now_us();
         step();
-        times[i] = now_ns() - start;
+        times[i] = now_us() - start;
     }
-    qsort(times, n, sizeof(*times), by_number);
+    middle = median(times, n);
     printf("%s\"%s\":{\"unit\":\"us\",\"median\":%.3f,\"min\":%.3f}", first ? "{" : ",", name,
-           (double)times[n / 2] / 1e3, (double)times[0] / 1e3);
+           middle, times[0]);
     first = false;
     free(times);
 }
@@ -291,14 +263,14 @@ int main(int argc, char **argv)
     stop(other);
     other = start(futex_other);
     measure("futex", samples * 10, 0, futex_step);
-    measure("futex_after_900us", samples, 900000, futex_step);
-    measure("futex_after_10ms", samples / 5, 10000000, futex_step);
+    measure("futex_after_900us", samples, 900, futex_step);
+    measure("futex_after_10ms", samples / 5, 10000, futex_step);
     stop(other);
     other = start(socket_other);
     measure("seqpacket", samples * 10, 0, socket_step);
     stop(other);
     other = start(pass_other);
-    measure("pass_socket", samples, 2000000, pass_step);
+    measure("pass_socket", samples, 2000, pass_step);
     stop(other);
     measure("fork_exec", samples / 5, 0, exec_step);
     measure("memcpy_64mib", 10, 0, copy_step);

@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ipc/base.h"
@@ -28,8 +27,9 @@
 #include "ipc/fdset.h"
 #include "ipc/map.h"
 #include "ipc/seqpacket.h"
+#include "tests/bench/timing.h"
 
-#define SETTLE_NS 400000000u
+#define SETTLE_US 400000
 
 struct server {
     pid_t pid;
@@ -38,44 +38,15 @@ struct server {
 
 static bool first = true;
 
-static uint64_t now_ns(void)
+static void report(const char *name, const char *unit, double value)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void sleep_ns(uint64_t ns)
-{
-    const struct timespec ts = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
-
-    (void)nanosleep(&ts, NULL);
-}
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-static void report(const char *name, const char *unit, double median)
-{
-    printf("%s\"%s\":{\"unit\":\"%s\",\"median\":%.3f}", first ? "{" : ",", name, unit, median);
+    printf("%s\"%s\":{\"unit\":\"%s\",\"median\":%.3f}", first ? "{" : ",", name, unit, value);
     first = false;
 }
 
-static void report_times(const char *name, uint64_t *times, uint32_t n)
+static void report_times(const char *name, double *times, uint32_t n)
 {
-    qsort(times, n, sizeof(*times), by_number);
-    report(name, "us", (double)times[n / 2] / 1e3);
+    report(name, "us", median(times, n));
 }
 
 static struct server server_start(char **command)
@@ -180,23 +151,23 @@ static void use_context(int fd)
 
 static void first_contexts(char **command, uint32_t n)
 {
-    uint64_t *begin = calloc(n, sizeof(*begin)), *answer = calloc(n, sizeof(*answer));
+    double *begin = calloc(n, sizeof(*begin)), *answer = calloc(n, sizeof(*answer));
 
     if (!begin || !answer) {
         die("calloc");
     }
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t start = now_ns();
+        double start = now_us();
         struct server s = server_start(command);
         int one, two;
 
         server_init(&s);
         one = create_context(&s, 1);
-        begin[i] = now_ns() - start;
-        sleep_ns(SETTLE_NS);
-        start = now_ns();
+        begin[i] = now_us() - start;
+        sleep_us(SETTLE_US);
+        start = now_us();
         two = create_context(&s, 2);
-        answer[i] = now_ns() - start;
+        answer[i] = now_us() - start;
         close(one);
         close(two);
         server_stop(&s);
@@ -228,7 +199,7 @@ static void report_server(const struct server *s)
 
 static void contexts_in_a_row(char **command, uint32_t n)
 {
-    uint64_t *times = calloc(n, sizeof(*times));
+    double *times = calloc(n, sizeof(*times));
     struct server s = server_start(command);
     const uint32_t tenth = n < 10 ? 1 : n / 10;
 
@@ -236,13 +207,13 @@ static void contexts_in_a_row(char **command, uint32_t n)
         die("calloc");
     }
     server_init(&s);
-    sleep_ns(SETTLE_NS);
+    sleep_us(SETTLE_US);
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t start = now_ns();
+        double start = now_us();
         int fd = create_context(&s, i + 1);
 
         use_context(fd);
-        times[i] = now_ns() - start;
+        times[i] = now_us() - start;
         destroy_context(&s, i + 1, fd);
     }
     report_server(&s);

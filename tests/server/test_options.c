@@ -128,8 +128,8 @@ static void vtest_passes_the_server_s_options_on(void **state)
         "x",      "--sandbox=minimal", "--driver", "radv", "--validate", "--log-level", "debug",
         "--once", "--max-clients=3",   NULL
     };
-    const char *passed[] = { "--sandbox=minimal", "--driver", "radv",
-                             "--log-level",       "debug",    "--validate" };
+    const char *passed[] = { "--sandbox=minimal", "--driver",    "radv",
+                             "--validate",        "--log-level", "debug" };
     struct vtest_options o;
 
     (void)state;
@@ -146,6 +146,32 @@ static void vtest_passes_the_server_s_options_on(void **state)
     assert_int_equal(vtest_options_parse(1, (char *const *)argv, "/run/x", &o, why, sizeof(why)),
                      0);
     assert_string_equal(o.socket_path, "/run/x");
+}
+
+static void vtest_refuses_what_is_wrong(void **state)
+{
+    const char *bad[][4] = {
+        { "x", "--max-clients=0" }, { "x", "--once=1" },     { "x", "--validate=1" },
+        { "x", "--spare" },         { "x", "--log-level=" }, { "x", "--nonsense" },
+    };
+    const char *many[RENDERER_PASSED_MAX + 3] = { "x" };
+    struct vtest_options o;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(vtest_options_parse(2, (char *const *)bad[i], "", &o, why, sizeof(why)),
+                         -EINVAL);
+        assert_non_null(strstr(why, "--"));
+    }
+    for (int i = 1; i <= RENDERER_PASSED_MAX + 1; i++) {
+        many[i] = "--validate";
+    }
+    assert_int_equal(vtest_options_parse(RENDERER_PASSED_MAX + 1, (char *const *)many, "", &o, why,
+                                         sizeof(why)),
+                     0);
+    assert_int_equal(vtest_options_parse(RENDERER_PASSED_MAX + 2, (char *const *)many, "", &o, why,
+                                         sizeof(why)),
+                     -EINVAL);
 }
 
 static void options_of_the_environment_come_first(void **state)
@@ -178,6 +204,7 @@ int main(void)
         HARNESS_TEST(what_is_wrong_is_said_in_a_line),
         HARNESS_TEST(options_of_the_environment_come_first),
         HARNESS_TEST(vtest_passes_the_server_s_options_on),
+        HARNESS_TEST(vtest_refuses_what_is_wrong),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

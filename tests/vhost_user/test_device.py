@@ -962,7 +962,7 @@ class OtherStarts(unittest.TestCase):
         for words in (["--fd", "3", "--socket-path", "x"], ["--display", "9x9"], ["--nonsense"],
                       ["--window-size", "3G"], ["--window-size", "4"], ["--shmem-bit", "23"],
                       ["--display", "3841x100"], ["--fd", "2"], ["--socket-path"],
-                      ["--sandbox", "some"], ["--validate=1"], ["--spare=1"] * 64):
+                      ["--sandbox", "some"], ["--validate=1"], ["--spare=1"] * 65):
             r = subprocess.run([os.environ["CORDON_VHOST_USER"], *words], capture_output=True,
                                check=False)
             self.assertEqual((r.returncode, r.stderr.count(b"\n")), (2, 1), words)
