@@ -9,6 +9,9 @@
  * current processors. */
 #define PAUSES_PER_LOOK 4
 
+/* A yield that finds nobody returns within a tenth of this. */
+#define CROWDED_NS 3000
+
 /* tests/bench/bench_ring.c has measured these. A busy client's next synchronous call comes within
  * some 10 us, or at a rhythm of its own: one that has lately called within most_look_ns finds us
  * looking, which costs that much processor at most each time; one with longer silences does not.
@@ -20,6 +23,7 @@ struct pace_rules pace_ring = {
     .keep_ns = 500,
     .look_ns = 10 * 1000,
     .most_look_ns = 300 * 1000,
+    .crowd_yields = 16,
     .yield_ns = 0,
     .first_sleep_ns = 20 * 1000,
     .growth_percent = 100,
@@ -79,9 +83,31 @@ uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint6
     return MIN(ns, limit_ns - MIN(waited_ns, limit_ns));
 }
 
+/* After a yield. What others took of the time is no look of ours; but among many a look is over when
+ * each of them, one of whom is the guest, has had some turns: going on would take turns from them.
+ * (64 clients on two processors: 320,000 calls a second instead of 280,000.) */
+static void note_yield(struct pace *p, uint64_t took_ns)
+{
+    p->crowded = took_ns >= CROWDED_NS;
+    if (p->crowded) {
+        p->given_ns += took_ns;
+        p->n_given++;
+    }
+}
+
+static bool looks(const struct pace *p)
+{
+    return p->n_given < p->rules->crowd_yields && p->waited_ns - p->given_ns < p->look_ns;
+}
+
 bool pace_next(struct pace *p)
 {
+    const uint64_t before_ns = p->waited_ns;
+
     p->waited_ns = now_ns() - p->begin_ns;
+    if (p->yield && p->sleep_ns == 0) {
+        note_yield(p, p->waited_ns - before_ns);
+    }
     if (p->waited_ns >= p->limit_ns) {
         return false;
     }
@@ -90,8 +116,7 @@ bool pace_next(struct pace *p)
      * clients on two processors made 140,000 calls a second when the first 10 us were kept, now
      * 400,000; and a single one, which nobody disturbs, pays less than a tenth of a microsecond. */
     p->yield = p->polite || p->waited_ns >= p->rules->keep_ns;
-    p->sleep_ns =
-        p->waited_ns >= p->look_ns ? pace_sleep_ns(p->rules, p->waited_ns, p->limit_ns) : 0;
+    p->sleep_ns = looks(p) ? 0 : pace_sleep_ns(p->rules, p->waited_ns, p->limit_ns);
     return true;
 }
 

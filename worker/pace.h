@@ -12,7 +12,8 @@
 struct pace_rules {
     uint32_t keep_ns;        /* look again and again, keeping the processor, for this long; ... */
     uint32_t look_ns;        /* ... then, yielding, until this much time has passed, ... */
-    uint32_t most_look_ns;   /* ... or up to this much if work has been coming so soon; */
+    uint32_t most_look_ns;   /* ... or up to this much if work has been coming so soon, ... */
+    uint32_t crowd_yields;   /* ... or until others have had the processor this often; */
     uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
     uint32_t first_sleep_ns; /* then sleep this long at least, ... */
     uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
@@ -29,7 +30,10 @@ struct pace {
     uint64_t begin_ns, limit_ns;
     uint64_t look_ns;   /* rules->look_ns, or more by habit */
     uint64_t waited_ns; /* at the last step */
-    bool polite;        /* yield from the start: other threads of ours have work to do */
+    bool polite;        /* yield from the start: others have work to do */
+    bool crowded;       /* the last yield gave the processor to somebody: others want it */
+    uint64_t given_ns;  /* the time that such yields took, */
+    uint32_t n_given;   /* and their number */
     uint64_t sleep_ns;  /* the next step: a sleep of the caller's, or, if 0, pace_wait(), */
     bool yield;         /* which gives the processor away or does not */
 };

@@ -65,6 +65,7 @@ struct ring {
     uint32_t at;       /* our head: the shared word is for the guest to read */
     uint32_t at_base;  /* head at the start of the copy being decoded */
     uint64_t habit_ns; /* how long to look for work: pace.h */
+    bool crowded;      /* others wanted the processor, the last time */
 
     /* Any thread, under the lock. */
     pthread_mutex_t lock;
@@ -227,7 +228,8 @@ static bool ring_poll(struct ring *r)
     bool work = false;
 
     pace_start(&pace, &pace_ring, r->habit_ns, r->layout.idle_timeout_ns);
-    pace.polite = r->decoder.submitted;
+    pace.polite = r->decoder.submitted || r->crowded;
+    pace.crowded = r->crowded;
     r->decoder.submitted = false;
     while (!ring_stopping(r)) {
         if (atomic_load_explicit(r->tail, memory_order_acquire) != r->at) {
@@ -248,6 +250,7 @@ static bool ring_poll(struct ring *r)
         }
     }
     r->habit_ns = pace_habit(&pace);
+    r->crowded = pace.crowded;
     if (asleep) {
         objects_wake(r->decoder.objects, &r->decoder.reader);
     }

@@ -72,6 +72,34 @@ static void patience_ends(void **state)
     assert_false(pace_next(&p));
 }
 
+/* What others took is no look of ours, and after some of their turns it is time to sleep. */
+static void a_crowd_ends_the_look(void **state)
+{
+    const struct pace_rules crowd = {
+        .look_ns = 100000, .crowd_yields = 4, .first_sleep_ns = 8000, .last_sleep_ns = 100000
+    };
+    struct pace p;
+
+    (void)state;
+    pace_start(&p, &crowd, 0, 1000000000);
+    p.polite = true;
+    assert_true(pace_next(&p));
+    for (uint32_t i = 1; i < crowd.crowd_yields; i++) {
+        p.begin_ns -= 40000; /* so long did the yield take */
+        assert_true(pace_next(&p));
+        assert_true(p.crowded);
+        assert_int_equal(p.n_given, i);
+        assert_int_equal(p.sleep_ns, 0);
+    }
+    p.begin_ns -= 40000;
+    assert_true(pace_next(&p));
+    assert_int_not_equal(p.sleep_ns, 0);
+    /* A step of sleep gives nothing to anybody in particular. */
+    p.begin_ns -= 40000;
+    assert_true(pace_next(&p));
+    assert_int_equal(p.n_given, crowd.crowd_yields);
+}
+
 /* One look, as if the work had come `waited_ns` after the start. */
 static uint64_t habit_after(uint64_t habit_ns, uint64_t waited_ns)
 {
@@ -109,6 +137,7 @@ int main(void)
         cmocka_unit_test(never_past_the_limit),
         cmocka_unit_test(a_silent_ring_costs_little),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(a_crowd_ends_the_look),
         cmocka_unit_test(looks_longer_for_who_calls_often),
     };
 
