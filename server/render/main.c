@@ -49,8 +49,12 @@ struct server {
  * that it blocks or ignores. A SIGCHLD that stays ignored would leave no child to wait for. */
 static void shed_descriptors(int keep)
 {
-    descriptors_close(3, (unsigned)MAX(keep, 3) - 1);
-    descriptors_close((unsigned)MAX(keep, 2) + 1, ~0u);
+    int r = descriptors_close(3, (unsigned)MAX(keep, 3) - 1);
+
+    r = r < 0 ? r : descriptors_close((unsigned)MAX(keep, 2) + 1, ~0u);
+    if (r < 0) {
+        log_warn("what the VMM left open stays so in this process: %s", strerror(-r));
+    }
 }
 
 /* 0, 1 and 2 must be something, or the next socket becomes somebody's stdout. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,11 @@ static int run(const char *compiler, const char *policy, int out, char *said, si
         if (errno != EINTR) {
             return -errno;
         }
+    }
+    /* What a signal ends has said nothing. */
+    if (WIFSIGNALED(status)) {
+        (void)snprintf(said, size, "%s: killed by SIG%s", compiler,
+                       sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

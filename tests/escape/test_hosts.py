@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hosts that lack what the sandbox needs: the server must stay up, refuse, and say the remedy.
 
-usage: test_hosts.py CORDON_RENDER_SERVER ROGUE_WORKER UNDER_FILTER
+usage: test_hosts.py CORDON_RENDER_SERVER ROGUE_WORKER UNDER_FILTER CORDON_POLICYC
 
 Each host is made of this one with unshare(1) and chroot(1); status 77 where that is not allowed.
 """
@@ -51,6 +51,9 @@ HOSTS = {
                             ["this host lacks landlock", "served by worker"], True),
     "no-listener": ("@allow seccomp: return 38", [], ["FAILED layer=seccomp"], False),
     "jail-that-knows-us": ("@trap " + str(OUR_POLICY), [], ["served by worker"], True),
+    "jail-that-knows-us-own-policy": ("@trap " + str(OUR_POLICY),
+                                      ["--policy-dir", str(ROOT / "policy")],
+                                      [f"of {ROOT / 'policy'}", "served by worker"], True),
     # Programs may be started in it, so that workers are to be confined; tests/jail has the real one.
     "jail-that-allows-exec": ("@trap " + str(STOCK_POLICY), [],
                               ["refuses seccomp", "start the server outside that jail"], False),
@@ -169,7 +172,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        programs = [shutil.copy(path, folder) for path in sys.argv[1:4]]
+        programs = [shutil.copy(path, folder) for path in sys.argv[1:5]][:3]
         for name, row in HOSTS.items():
             if row[0].startswith("@bwrap") and not shutil.which("bwrap"):
                 print(f"skipped {name}: no bwrap here")

@@ -332,12 +332,14 @@ int main(int argc, char **argv)
     bool linger = false;
 
     expect(argc >= 3 && strcmp(argv[1], "--socket-fd") == 0, 99);
-    fd = atoi(argv[2]);
+    fd = (int)strtol(argv[2], NULL, 10);
     check_fds();
     check_signals();
     for (int i = 3; i < argc; i++) {
         linger = linger || strcmp(argv[i], "--linger") == 0;
-        sscanf(argv[i], "--exit=%d", &code);
+        if (strncmp(argv[i], "--exit=", strlen("--exit=")) == 0) {
+            code = (int)strtol(argv[i] + strlen("--exit="), NULL, 10);
+        }
     }
     serve(fd);
     for (int i = 0; i < CONTEXTS; i++) {
@@ -345,8 +347,10 @@ int main(int argc, char **argv)
             end_context(&contexts[i]);
         }
     }
-    while (linger) {
-        pause();
+    if (linger) {
+        for (;;) {
+            pause();
+        }
     }
     return code;
 }
