@@ -195,7 +195,6 @@ static int answer_fd(struct notify *n, uint64_t id, int fd)
     return ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
 }
 
-/* "thread=NAME: call(args) [nr]"; the worker's strings are shown in printable ASCII. */
 /* Printable; "?" if the thread is gone. */
 static void thread_name(const struct notify *n, pid_t tid, char name[32])
 {
@@ -213,6 +212,7 @@ static void thread_name(const struct notify *n, pid_t tid, char name[32])
     }
 }
 
+/* "thread=NAME: call(args) [nr]"; the worker's strings are shown in printable ASCII. */
 static void describe(const struct notify *n, const struct seccomp_notif *req, const char *path,
                      char *line, size_t size)
 {
@@ -256,7 +256,6 @@ static bool is_habit(const struct notify *n, const char *path)
     if (rule_matches(THREAD_NAME, path)) {
         return true;
     }
-
     for (const char *const *rule = n->program->broker; *rule; rule++) {
         named |= strcmp(*rule, path) == 0;
     }
