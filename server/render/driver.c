@@ -109,12 +109,6 @@ static const char *of_manifests(const char *list)
     return name;
 }
 
-/* Containers often have NVIDIA's driver without a render node. */
-static const char *of_control_node(void)
-{
-    return access("/dev/nvidiactl", F_OK) == 0 ? "nvidia" : NULL;
-}
-
 /* "anv-i915" and "anv-xe" are one driver, and have one manifest. */
 static bool same_driver(const char *a, const char *b)
 {
@@ -148,6 +142,16 @@ static void find_manifests(struct driver_choice *c)
     }
 }
 
+/* Containers often have NVIDIA's driver without a render node; and, for computing alone, its device
+ * without a Vulkan driver. */
+static bool is_headless_nvidia(void)
+{
+    struct driver_choice c = { .name = "nvidia" };
+
+    find_manifests(&c);
+    return c.manifests[0] && access("/dev/nvidiactl", F_OK) == 0;
+}
+
 static void add_nodes(struct driver_choice *c)
 {
     unsigned d = 0, r = 0;
@@ -176,6 +180,7 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
                   struct driver_choice *ret, char *why, size_t why_size)
 {
     struct driver_choice c = { .why = "asked for" };
+    const bool told = manifest_list && manifest_list[0];
     const char *found;
 
     if (device && strncmp(device, "/dev/dri/renderD", strlen("/dev/dri/renderD")) != 0) {
@@ -199,9 +204,10 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
             c.name = found;
             c.why = "the driver of the render node";
         }
-        if (!c.name) {
-            c.name = of_control_node();
-            c.why = "/dev/nvidiactl is there, and no render node of a known driver";
+        if (!c.name && !told && is_headless_nvidia()) {
+            c.name = "nvidia";
+            c.why =
+                "/dev/nvidiactl and its manifest are there, and no render node of a known driver";
         }
         if (!c.name) {
             c.name = "lavapipe";
@@ -218,7 +224,7 @@ int driver_choose(const char *wanted, const char *device, const char *manifest_l
     }
     *ret = c;
     add_nodes(ret);
-    if (!manifest_list || !manifest_list[0]) {
+    if (!told) {
         find_manifests(ret);
     }
     return 0;
