@@ -148,7 +148,8 @@ static int get_shmem_config(struct frontend *f)
 static int set_backend_req_fd(struct frontend *f)
 {
     return window_connect(&f->window, fdset_take(&f->link.fds, 0),
-                          agreed(f, VHOST_USER_PROTOCOL_REPLY_ACK));
+                          agreed(f, VHOST_USER_PROTOCOL_REPLY_ACK),
+                          agreed(f, VHOST_USER_PROTOCOL_CONFIG));
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

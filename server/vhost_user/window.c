@@ -47,10 +47,25 @@ void window_disconnect(struct window *w)
     }
 }
 
+/* The front end's answer to a map may come before its guest's processors see the mapping (QEMU commits
+ * it afterwards), and our own answer may reach the guest at once. What is asked next is answered after
+ * that; this is what changes least. False: the answer has to do. */
+static bool ask_to_settle(struct window *w, struct window_request *r)
+{
+    if (!w->can_settle || link_send(&w->link, VHOST_USER_BACKEND_CONFIG_CHANGE,
+                                    VHOST_USER_NEED_REPLY, NULL, 0, -1) < 0) {
+        return false;
+    }
+    r->request = VHOST_USER_BACKEND_CONFIG_CHANGE;
+    list_remove(&r->link);
+    list_append(&w->asked, &r->link);
+    return true;
+}
+
 static int take_answer(struct window *w)
 {
     const struct vhost_user_header *h = &w->link.header;
-    const struct window_request *oldest;
+    struct window_request *oldest;
     bool ok = w->link.payload.u64 == 0;
 
     if (list_empty(&w->asked)) {
@@ -62,7 +77,9 @@ static int take_answer(struct window *w)
         return -EPROTO;
     }
     link_next(&w->link);
-    answered(w, ok);
+    if (!ok || oldest->request != VHOST_USER_BACKEND_SHMEM_MAP || !ask_to_settle(w, oldest)) {
+        answered(w, ok || oldest->request == VHOST_USER_BACKEND_CONFIG_CHANGE);
+    }
     return 0;
 }
 
@@ -94,11 +111,12 @@ static void on_channel(void *arg, int fd, uint32_t events)
     window_disconnect(w);
 }
 
-int window_connect(struct window *w, int own_fd, bool acked)
+int window_connect(struct window *w, int own_fd, bool acked, bool can_settle)
 {
     window_disconnect(w);
     link_init(&w->link, own_fd);
     w->acked = acked;
+    w->can_settle = acked && can_settle;
     return loop_add_io(w->loop, own_fd, EPOLLIN, on_channel, w, &w->source);
 }
 

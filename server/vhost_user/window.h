@@ -25,6 +25,7 @@ struct window {
     struct link link; /* the channel; its fd is -1 while there is none */
     struct loop_source *source;
     bool acked;        /* the front end answers */
+    bool can_settle;   /* and takes news of the configuration */
     struct list asked; /* struct window_request, oldest first */
     struct list areas; /* struct window_area, in no order */
 };
@@ -37,7 +38,7 @@ struct window_area {
 
 void window_init(struct window *w, struct loop *loop, uint64_t size);
 /* Takes own_fd, success or not; a channel that was there before is closed. */
-MUST_USE int window_connect(struct window *w, int own_fd, bool acked);
+MUST_USE int window_connect(struct window *w, int own_fd, bool acked, bool can_settle);
 /* Closes the channel; what was asked fails. Areas stay in use. */
 void window_disconnect(struct window *w);
 

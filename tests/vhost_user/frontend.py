@@ -27,7 +27,7 @@ GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 
 SET_BACKEND_REQ_FD, GET_CONFIG, SET_CONFIG = 21, 24, 25
 GET_INFLIGHT_FD, SET_INFLIGHT_FD, RESET_DEVICE = 31, 32, 34
 ADD_MEM_REG, REM_MEM_REG, SET_STATUS, GET_STATUS, GET_SHMEM_CONFIG = 37, 38, 39, 40, 44
-SHMEM_MAP, SHMEM_UNMAP = 9, 10
+CONFIG_CHANGE, SHMEM_MAP, SHMEM_UNMAP = 2, 9, 10
 
 P_MQ, P_REPLY_ACK, P_BACKEND_REQ, P_CONFIG, P_SEND_FD = 0, 3, 5, 9, 10
 P_INFLIGHT, P_RESET, P_STATUS, P_SHMEM = 12, 13, 16, 22
@@ -337,8 +337,9 @@ class FrontEnd:
             q.reset()
         self.start()
 
-    def serve_channel(self, result=None):
-        """Answers one request on the back-end channel as a VMM does."""
+    def serve_channel(self, result=None, settle=True):
+        """Answers one request on the back-end channel as a VMM does; and, if that was a map, what the
+        device asks then to learn that the guest sees it."""
         request, flags, payload, fds = receive(self.channel)
         shmid, _, offset, at, size, rw = struct.unpack("<B7sQQQQ", payload)
         assert shmid == 1
@@ -360,7 +361,14 @@ class FrontEnd:
         if flags & 8:
             send(self.channel, request, struct.pack("<Q", ok if result is None else result),
                  flags=5)
+            if request == SHMEM_MAP and not result and settle:
+                self.settle_channel()
         return request
+
+    def settle_channel(self):
+        request, flags, payload, fds = receive(self.channel)
+        assert (request, payload, fds) == (CONFIG_CHANGE, b"", []) and flags & 8
+        send(self.channel, request, struct.pack("<Q", 0), flags=5)
 
     # ---- commands
 

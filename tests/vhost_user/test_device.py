@@ -281,6 +281,17 @@ class Blobs(Case):
         self.fails(0x102, u32(5, 0), BAD_RESOURCE)
         self.assertEqual(f.window, {})
 
+    def test_the_guest_hears_of_a_mapping_when_it_is_in_force(self):
+        """QEMU answers before it commits: its answer to the next request comes after that."""
+        f = self.front
+        self.assertEqual(f.finish(f.create_blob(1, 5)).type, OK_NODATA)
+        head = f.map_blob(5, 0)
+        f.serve_channel(settle=False)
+        self.fails(0x108, u32(0, 0), OK_CAPSET_INFO)
+        self.assertFalse(f.queues[0].is_done(head))
+        f.settle_channel()
+        self.assertEqual(f.finish(head).type, OK_MAP_INFO)
+
     def test_a_slow_blob_keeps_the_order_and_stops_nobody_else(self):
         f = self.front
         f.ctx_create(2)
