@@ -61,11 +61,11 @@ class RawServer:
         return len(self.contexts)
 
     def create(self, name="idle"):
-        """The new context, or None if it was refused."""
+        """The new context, or None if it was refused, or lost before its first message."""
         self.contexts.append(None)
         try:
             self.contexts[-1] = self.server.create_context(self.number, name)
-        except RuntimeError:
+        except (RuntimeError, renderserver.Gone):
             pass
         return self.contexts[-1]
 
