@@ -168,7 +168,7 @@ def run(program, name):
             guest = run_app(root, build, folder, name, display.name,
                             {"VK_DRIVER_FILES": ICDS + "virtio_icd.json", "VN_DEBUG": "vtest",
                              "VTEST_SOCKET_NAME": "/srv/vtest.sock"})
-            log = server.log()
+            log = server.whole_log()
         finally:
             display.stop()
     finally:

@@ -265,7 +265,13 @@ class Server:
         return guest_environment(self.socket_path)
 
     def log(self):
+        """What it has said so far: a client's end may be known before what was said of it."""
         return self.log_path.read_text(errors="replace")
+
+    def whole_log(self):
+        """Ends the server; what it said to its end."""
+        self.end()
+        return self.log()
 
     def tree(self):
         return [self.pid, *descendants(self.pid)]
@@ -276,7 +282,7 @@ class Server:
     def usage(self):
         return Usage(self.tree())
 
-    def stop(self):
+    def end(self):
         """Ends the server and whatever it left, and says what that was."""
         below = descendants(self.pid)
         if self.process.poll() is None:
@@ -295,6 +301,11 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        return left
+
+    def stop(self):
+        """The same, and nothing of it is kept."""
+        left = self.end()
         self.folder.cleanup()
         return left
 

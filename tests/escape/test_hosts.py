@@ -143,15 +143,15 @@ def check_host(name, row, programs, folder):
             served = "served by worker" in (server.wait_log("ctx=1 ", timeout=15) or "")
         except (RuntimeError, TimeoutError, OSError):
             served = False
+        missing = [word for word in words if not server.wait_log(word)]
         text = server.read_log()
         # Who reads any one line must know.
         if "--sandbox=off" in row[1] and not all(
                 line.startswith("cordon-render-server [SANDBOX OFF]: ")
                 for line in text.splitlines()):
             raise Failure(f"{name}: a line does not begin with [SANDBOX OFF]:\n{text}")
-        for word in words:
-            if word not in text:
-                raise Failure(f"{name}: `{word}` is not in the log:\n{text}")
+        if missing:
+            raise Failure(f"{name}: not in the log: {missing}\n{text}")
         if served != serves:
             raise Failure(f"{name}: served={served}\n{text}")
         if not server.alive():

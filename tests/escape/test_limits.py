@@ -32,7 +32,8 @@ def memory(vtest, scene):
             result = harness.run_client([scene, "--width", "640", "--height", "480"],
                                         server.environment(), 60)
             check(result.ok == passes, f"{limit}: {result.describe()}\n{server.log()}")
-            check(("limit memory: " in server.log()) != passes, f"{limit}:\n{server.log()}")
+            log = server.whole_log()
+            check(("limit memory: " in log) != passes, f"{limit}:\n{log}")
 
 
 def objects(vtest, scene):

@@ -71,7 +71,7 @@ def run_client(vtest, command, folder):
     with harness.Server(vtest, ["--render-server", env["CORDON_SERVER"]]) as server:
         result = harness.run_client(command, server.environment() | {"VN_PERF": NO_FEEDBACK},
                                     SECONDS)
-        log = server.log()
+        log = server.whole_log()
     if result.line is None or "fatal" in result.line:
         raise harness.Failure(f"{name}: {result.describe()}\n{log}")
     if "(RADV NAVI21)" not in result.line["device"]:
@@ -94,7 +94,7 @@ def run_compare(vtest, command):
     runner = HERE.parent / "client/run.py"
     with harness.Server(vtest, ["--render-server", os.environ["CORDON_JAIL_PROGRAM"]]) as server:
         status = subprocess.call([sys.executable, runner, "--socket", server.socket_path, *command])
-        log = server.log()
+        log = server.whole_log()
     if status != 0:
         raise harness.Failure(f"{command[0]}: status {status}\n{log}")
     if "jail that was here first" not in log:

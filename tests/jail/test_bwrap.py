@@ -83,10 +83,9 @@ class Bubblewrap(unittest.TestCase):
     def test_without_more_user_namespaces_the_remedy_is_told(self):
         self.start("--unshare-all", "--unshare-user", "--disable-userns", who=other_user())
         self.server.refuses_or_loses(1)
-        log = self.server.read_log()
         for words in ("FAILED layer=userns", "max_user_namespaces",
                       "--sandbox-allow-missing=userns"):
-            self.assertIn(words, log)
+            self.assertIsNotNone(self.server.wait_log(words), self.server.read_log())
 
     def test_without_more_user_namespaces_the_rest_stands(self):
         self.start("--unshare-all", "--unshare-user", "--disable-userns", who=other_user(),
@@ -96,7 +95,7 @@ class Bubblewrap(unittest.TestCase):
     def test_without_proc_contexts_are_refused(self):
         self.start("--unshare-all", proc=False, options=["--worker", "/cordon/cordon-worker"])
         self.server.refuses_or_loses(1)
-        self.assertIn("/proc", self.server.read_log())
+        self.assertIsNotNone(self.server.wait_log("/proc"), self.server.read_log())
 
 
 if __name__ == "__main__":

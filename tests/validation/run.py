@@ -77,9 +77,7 @@ def run(options):
         if root:
             command, environment = root.command(command), root.environment(server.socket_path)
         result = harness.run_client(command, environment, options.timeout)
-        server.process.terminate()
-        server.process.wait(30)
-        log = server.log()
+        log = server.whole_log()
     if result.status == harness.SKIP:
         raise harness.Skip(result.stderr.strip().splitlines()[-1])
     if not result.ok:
