@@ -45,9 +45,10 @@ struct jail_path {
 };
 
 struct jail_limits {
-    uint64_t files;     /* descriptors */
-    uint64_t threads;   /* set only inside an own user namespace, where nobody else counts */
-    uint64_t data;      /* private writable memory, bytes */
+    uint64_t files; /* descriptors */
+    uint64_t
+        threads;   /* set inside an own user namespace; without one the server counts: notify.h */
+    uint64_t data; /* private writable memory, bytes */
     uint64_t file_size; /* one memfd, bytes; never 0: that would forbid memfds */
 };
 
@@ -108,6 +109,9 @@ int jail_entered(struct jail_child *child, struct sandbox_failure *ret_failure);
 /* Checks a worker that says it is sealed: filters, no_new_privs, capabilities, namespaces. 0, or
  * -EPERM with the difference in `text`. */
 int jail_verify(pid_t pid, uint32_t layers, char *text, size_t size);
+
+/* A worker's threads as the kernel counts them; a negative errno if it cannot be asked. */
+long jail_count_threads(pid_t pid);
 
 /* ---- parts ------------------------------------------------------------------------------------ */
 

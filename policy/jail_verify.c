@@ -31,6 +31,18 @@ static int read_status(const char *path, char *status, size_t size)
     return 0;
 }
 
+long jail_count_threads(pid_t pid)
+{
+    char path[64], status[8192];
+    const char *value;
+    int r;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    r = read_status(path, status, sizeof(status));
+    value = r == 0 ? field(status, "\nThreads:") : NULL;
+    return value ? strtol(value, NULL, 10) : r < 0 ? r : -EIO;
+}
+
 /* The field is there since Linux 5.9. */
 static long count_filters(const char *status)
 {

@@ -17,6 +17,8 @@
 
 #include "ipc/base.h"
 #include "ipc/cleanup.h"
+#include "policy/filter.h"
+#include "policy/jail.h"
 #include "policy/learn.h"
 
 #define PATH_LIMIT 256
@@ -65,13 +67,15 @@ static bool brokered(const struct policy_program *program, const char *path)
 }
 
 int notify_init(struct notify *n, int own_listener, int own_mem, pid_t pid,
-                const struct policy_program *program, const char *const *devices)
+                const struct policy_program *program, const char *const *devices,
+                uint64_t max_threads)
 {
     struct notify fresh = {
         .listener = own_listener,
         .mem = own_mem,
         .pid = pid,
         .program = program,
+        .max_threads = max_threads,
         .tokens = RATE_BURST,
     };
 
@@ -349,6 +353,23 @@ static enum notify_verdict handle_open(struct notify *n, const struct seccomp_no
     return refuse(n, req, ENOENT, r == 0 ? path : NULL, line, size);
 }
 
+/* Its flags are in a register: what was asked about is what the kernel will do. */
+static enum notify_verdict handle_thread(struct notify *n, const struct seccomp_notif *req)
+{
+    struct seccomp_notif_resp resp = { .id = req->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
+    long count = jail_count_threads(n->pid);
+    bool first = !n->threads_met;
+
+    if (count >= 0 && (uint64_t)count < n->max_threads) {
+        (void)ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+        return NOTIFY_ANSWERED;
+    }
+    n->threads_met = true;
+    n->tokens -= 1 - GRANT_COST;
+    (void)answer_error(n, req->id, EAGAIN);
+    return first ? NOTIFY_NO_THREAD : NOTIFY_ANSWERED;
+}
+
 enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
 {
     struct seccomp_notif req = { 0 };
@@ -363,6 +384,9 @@ enum notify_verdict notify_handle(struct notify *n, char *line, size_t size)
         describe(n, &req, NULL, line, size);
         (void)snprintf(line + strlen(line), size - strlen(line), ", and too often (flood)");
         return NOTIFY_VIOLATION;
+    }
+    if (req.data.nr == SYS_clone && req.data.args[0] == FILTER_THREAD_FLAGS) {
+        return handle_thread(n, &req);
     }
     switch (req.data.nr) {
     case SYS_openat:

@@ -1,7 +1,8 @@
 /*
  * The supervisor's answer to calls that a worker's policy does not list: read-write opens of the
  * device nodes that the worker was given are brokered, other opens get ENOENT, everything else is
- * a violation that is named and left unanswered until the caller has killed the worker.
+ * a violation that is named and left unanswered until the caller has killed the worker. Where the
+ * kernel does not count a worker's threads (seal.h, `ask_threads`), this does.
  */
 #ifndef CORDON_POLICY_NOTIFY_H
 #define CORDON_POLICY_NOTIFY_H
@@ -30,8 +31,10 @@ struct notify {
     const struct policy_program *program;
     struct notify_device devices[NOTIFY_MAX_DEVICES];
     unsigned n_devices;
-    uint32_t opened;                /* device descriptors given */
-    uint32_t denied;                /* calls refused, be it for the first time or not */
+    uint32_t opened;      /* device descriptors given */
+    uint32_t denied;      /* calls refused, be it for the first time or not */
+    uint64_t max_threads; /* of the worker; it may have twice as many if all ask at once */
+    bool threads_met;     /* that limit, and it was told */
     uint32_t seen[NOTIFY_MAX_SEEN]; /* hashes of what was refused */
     unsigned n_seen;
     struct learn *learn; /* borrowed; NULL: what is not listed is a violation */
@@ -43,6 +46,7 @@ struct notify {
 enum notify_verdict {
     NOTIFY_ANSWERED,  /* nothing to do */
     NOTIFY_DENIED,    /* refused, and this worker has not been refused the same before */
+    NOTIFY_NO_THREAD, /* refused a thread, for the first time: limit threads */
     NOTIFY_VIOLATION, /* kill the worker by its pidfd and log the line */
     NOTIFY_GONE,      /* no process is behind the listener any more */
 };
@@ -56,7 +60,8 @@ int notify_open_memory(pid_t pid);
  * NULL at the end; only those that the program's broker lines name are kept. -ENODEV if one is not
  * a character device, -E2BIG. On failure nothing was taken. */
 int notify_init(struct notify *n, int own_listener, int own_mem, pid_t pid,
-                const struct policy_program *program, const char *const *devices);
+                const struct policy_program *program, const char *const *devices,
+                uint64_t max_threads);
 void notify_fini(struct notify *n);
 
 /* One waiting call. For DENIED and VIOLATION `line` says what it was, for example

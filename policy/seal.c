@@ -10,8 +10,10 @@
 #define SET_MDWE 65
 #define MDWE_REFUSE_EXEC_GAIN 1UL
 
-static int install(const struct policy_program *program, int *ret_listener)
+static int install(const struct policy_program *program, bool ask_threads, int *ret_listener)
 {
+    int (*put_on)(const struct policy_program *, unsigned long) =
+        ask_threads ? filter_install_asking : filter_install;
     unsigned long flags = SECCOMP_FILTER_FLAG_TSYNC;
     int r;
 
@@ -22,9 +24,9 @@ static int install(const struct policy_program *program, int *ret_listener)
     /* ESRCH, because with a listener the kernel could not also return a thread's number. Killable:
      * a driver's signal must not make the broker answer a call that was already given up. */
     flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
-    r = filter_install(program, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    r = put_on(program, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     if (r == -EINVAL) {
-        r = filter_install(program, flags); /* before Linux 5.19 */
+        r = put_on(program, flags); /* before Linux 5.19 */
     }
     if (r >= 0) {
         *ret_listener = r;
@@ -33,7 +35,7 @@ static int install(const struct policy_program *program, int *ret_listener)
     return r;
 }
 
-int seal(const struct policy_program *program, uint32_t layers, int *ret_listener,
+int seal(const struct policy_program *program, uint32_t layers, bool ask_threads, int *ret_listener,
          uint32_t *ret_layers, struct sandbox_failure *ret_failure)
 {
     uint32_t added = 0;
@@ -50,7 +52,7 @@ int seal(const struct policy_program *program, uint32_t layers, int *ret_listene
         return sandbox_failed(ret_failure, SANDBOX_CAPS, -errno, "prctl(PR_SET_DUMPABLE)");
     }
     if (layers & SANDBOX_SECCOMP) {
-        int r = install(program, &listener);
+        int r = install(program, ask_threads, &listener);
 
         if (r != 0) {
             /* Without a listener a positive number is a thread that has a filter of its own. */

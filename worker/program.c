@@ -33,6 +33,7 @@ static void usage(FILE *to)
             "  CORDON_WORKER_LOG   most verbose level: error, warn, info (default) or debug\n"
             "  CORDON_SEAL         layers that the worker puts on itself: all (default), seccomp\n"
             "                      (no W^X) or none\n"
+            "  CORDON_ASK_THREADS=1  the start of a thread asks the server, which counts them\n"
             "  CORDON_POLICY       the policy that the server chose: lavapipe, radv, ...\n"
             "  CORDON_VALIDATE=1   run guests under the Khronos validation layer, for tests\n"
             "  VK_DRIVER_FILES     driver manifests for the Vulkan loader\n");

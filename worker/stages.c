@@ -158,6 +158,7 @@ static int seal_process(struct worker *w, char *why)
 {
     const struct policy_program *program = policy_worker(w->vulkan.policy);
     const char *own = getenv("CORDON_POLICY_OWN");
+    const char *ask = getenv("CORDON_ASK_THREADS");
     struct sandbox_failure failure = { 0 };
     uint32_t layers;
     int r;
@@ -179,7 +180,7 @@ static int seal_process(struct worker *w, char *why)
             return r;
         }
     }
-    r = seal(program, layers, &w->listener_fd, &w->layers, &failure);
+    r = seal(program, layers, ask && strcmp(ask, "1") == 0, &w->listener_fd, &w->layers, &failure);
     if (r < 0) {
         char cause[160];
 

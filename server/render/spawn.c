@@ -81,6 +81,10 @@ static void tell_worker(struct spawner *s, const char *log_level, const struct l
     s->env[n++] = s->env_policy;
     limits_text(limits, s->env_limits, sizeof(s->env_limits));
     s->env[n++] = s->env_limits;
+    /* Without a user namespace of its own the kernel counts all that a user runs, or nothing. */
+    if (!(s->plan.layers & SANDBOX_USERNS)) {
+        s->env[n++] = "CORDON_ASK_THREADS=1";
+    }
     if (s->policy_fd >= 0) {
         s->env[n++] = "CORDON_POLICY_OWN=1";
     }

@@ -325,6 +325,11 @@ static void on_notify(void *arg, int fd, uint32_t events)
         log_named(LOG_LEVEL_WARN, w->ctx_id, w->ctx_id ? w->name : NULL, "sandbox: worker %u: %s",
                   w->number, line);
         break;
+    case NOTIFY_NO_THREAD:
+        log_named(LOG_LEVEL_WARN, w->ctx_id, w->ctx_id ? w->name : NULL,
+                  "limit threads: worker %u has %llu, and was refused another (--limit threads=N)",
+                  w->number, (unsigned long long)w->notify.max_threads);
+        break;
     case NOTIFY_VIOLATION:
         w->notify_source = loop_source_remove(w->notify_source);
         worker_kill(w, "sandbox: %s", line);
@@ -349,7 +354,8 @@ static void clean_text(char *ret, size_t size, const char *text, size_t text_siz
 static int watch_notify(struct worker *w, int own_listener, const struct policy_program *program)
 {
     const struct driver_choice *driver = w->supervisor->spawner->driver;
-    int r = notify_init(&w->notify, own_listener, w->mem_fd, w->pid, program, driver->devices);
+    int r = notify_init(&w->notify, own_listener, w->mem_fd, w->pid, program, driver->devices,
+                        w->supervisor->spawner->plan.limits.threads);
 
     if (r < 0) {
         close_fd(&own_listener);

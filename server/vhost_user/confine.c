@@ -62,5 +62,5 @@ int confine_calls(enum sandbox_level level, struct sandbox_failure *ret_failure)
         log_warn("this process is not confined (--sandbox=off)");
         return 0;
     }
-    return seal(&policy_vhost_user, SANDBOX_SECCOMP, &listener, &layers, ret_failure);
+    return seal(&policy_vhost_user, SANDBOX_SECCOMP, false, &listener, &layers, ret_failure);
 }

@@ -109,7 +109,7 @@ static double broker_open(void)
         listener = (int)syscall(SYS_pidfd_getfd, pidfd, listener, 0);
     }
     if (listener >= 0 &&
-        notify_init(&n, listener, notify_open_memory(pid), pid, &program, node) == 0) {
+        notify_init(&n, listener, notify_open_memory(pid), pid, &program, node, 64) == 0) {
         struct pollfd p[] = { { .fd = listener, .events = POLLIN },
                               { .fd = out[0], .events = POLLIN } };
 

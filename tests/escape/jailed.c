@@ -214,7 +214,7 @@ int jailed_run(uint32_t layers, const char *program, char *const *argv, int extr
             (void)snprintf(result->line, sizeof(result->line), "verify: %s", text);
         } else {
             r = notify_init(&notify, take_fd(&listener), take_fd(&mem), child.pid, policy,
-                            access(devices[0], F_OK) == 0 ? devices : NULL);
+                            access(devices[0], F_OK) == 0 ? devices : NULL, 640);
         }
     } else if (r < 0) {
         collect(out, result);

@@ -26,7 +26,8 @@ void jailed_seal(uint32_t layers)
     if ((layers & SANDBOX_SECCOMP) && policy->mdwe) {
         layers |= SANDBOX_MDWE;
     }
-    if (layers && seal(policy, layers, &listener, &added, &failure) < 0) {
+    if (layers &&
+        seal(policy, layers, !(layers & SANDBOX_USERNS), &listener, &added, &failure) < 0) {
         char text[1024];
 
         sandbox_failure_text(&failure, text, sizeof(text));

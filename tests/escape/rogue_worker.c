@@ -398,7 +398,7 @@ int main(void)
         return forge_ready(forged, policy);
     }
     if ((!seal_text || strcmp(seal_text, "none") != 0) &&
-        seal(policy_worker(policy), SANDBOX_SECCOMP, &listener, &layers, &failure) < 0) {
+        seal(policy_worker(policy), SANDBOX_SECCOMP, false, &listener, &layers, &failure) < 0) {
         return failure.exit_code;
     }
     if (say_ready(policy, listener, layers) < 0) {

@@ -46,7 +46,7 @@ def objects(vtest, scene):
 class RawServer:
     """A render server with some limits, and the rogue worker, or another, or its own (None)."""
 
-    def __init__(self, program, worker, folder, limits, manifest=None):
+    def __init__(self, program, worker, folder, limits, manifest=None, level="strict"):
         log = tempfile.mktemp(dir=folder)
         env = {"PATH": os.environ["PATH"],
                "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"}
@@ -54,7 +54,7 @@ class RawServer:
             env["VK_ICD_FILENAMES"] = manifest
         self.server = renderserver.Server(
             program, [*(["--worker", worker] if worker else []), "--driver", "lavapipe",
-                      "--limit", limits], env, log)
+                      "--limit", limits, "--sandbox", level], env, log)
         self.contexts = []  # one that nobody holds is closed
 
     @property
@@ -146,28 +146,46 @@ def lose(raw, number):
     return context
 
 
-def lost_devices(program, worker, library, folder):
-    """Lost devices count while their context lives, and a guest gets no more of them."""
+def attack(library, folder):
+    """The manifest of the driver that is the attacker's library."""
     shutil.copy(library, f"{folder}/libattack.so")
     manifest = pathlib.Path(folder, "attack.json")
     manifest.write_text(json.dumps(
         {"ICD": {"library_path": "./libattack.so", "api_version": "1.0.0"}}))
     os.chmod(folder, 0o755)
-    worker = shutil.copy(worker, folder)
-    with RawServer(program, worker, folder, "lost=3", str(manifest)) as raw:
+    return str(manifest)
+
+
+def threads(program, worker, manifest, folder):
+    """Counted by the kernel in a namespace of the worker's own, by the server where it has none."""
+    for level in ("strict", "minimal"):
+        with RawServer(program, worker, folder, "threads=40", manifest, level) as raw:
+            context = raw.create("many-threads")
+            check(raw.server.wait_log("attack many-threads: refused EAGAIN"),
+                  f"{level}:\n{raw.server.read_log()}")
+            # The kernel does not say whom it refuses what.
+            told = raw.server.wait_log("limit threads: worker ", " has 40, and was refused another",
+                                       timeout=10 if level == "minimal" else 0)
+            check(bool(told) == (level == "minimal"), f"{level}:\n{raw.server.read_log()}")
+            check(context.sync(), f"{level}: the context does not go on")
+
+
+def lost_devices(program, worker, manifest, folder):
+    """Lost devices count while their context lives, and a guest gets no more of them."""
+    with RawServer(program, worker, folder, "lost=3", manifest) as raw:
         context, other = lose(raw, 2), lose(raw, 1)
         check(not raw.create(), "three lost devices, by contexts that live")
         check(raw.server.wait_log("limit lost: 3 times in a minute"), "no line")
         check(raw.server.wait_log("context refused: limit lost: "), "no line")
         check(context.sync() and other.sync(), "the contexts that it has go on")
-    with RawServer(program, worker, folder, "lost=3", str(manifest)) as raw:
+    with RawServer(program, worker, folder, "lost=3", manifest) as raw:
         context = lose(raw, 3)
         resource, mapping = context.shm(4096)
         context.submit(wire.create_instance(1))
         context.call(wire.enumerate_physical_devices(1, [2]), 64, resource, mapping)
         context.submit(wire.create_device(2, 3))
         check(raw.server.wait_log("limit lost: this context has lost 3 devices"), "no line")
-    with RawServer(program, worker, folder, "lost=3", str(manifest)) as raw:
+    with RawServer(program, worker, folder, "lost=3", manifest) as raw:
         lose(raw, -1)  # as many as can be written
         check(not raw.create(), "a worker that lies about lost devices")
         check(raw.server.alive(), "the server ended")
@@ -178,7 +196,10 @@ def run(vtest, scene, program, worker, attacked, library):
         gate(program, worker, folder)
         rlimits(program, worker, folder)
         of_a_context(program, folder)
-        lost_devices(program, attacked, library, folder)
+        manifest = attack(library, folder)
+        attacked = shutil.copy(attacked, folder)
+        threads(program, attacked, manifest, folder)
+        lost_devices(program, attacked, manifest, folder)
     memory(vtest, scene)
     objects(vtest, scene)
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -28,6 +29,7 @@
 
 /* Opens of /dev/full stand for those of a GPU; the link leads to another device. */
 #define MANY_OPENS 10000
+#define MAX_THREADS 8
 
 static char link_path[64];
 static const char *const rules[] = { "/dev/full", "/dev/tty[0-9]+", "/dev/random", link_path,
@@ -39,6 +41,32 @@ static struct policy_program make_program(void)
 
     program.broker = rules;
     return program;
+}
+
+static void *wait_for_ever(void *arg)
+{
+    (void)pthread_mutex_lock(arg);
+    return NULL;
+}
+
+/* As many threads as may be, the caller among them, and no more however often it asks. */
+static bool threads_are_counted(void)
+{
+    static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t thread;
+
+    (void)pthread_mutex_lock(&held);
+    for (int i = 1; i < MAX_THREADS; i++) {
+        if (pthread_create(&thread, NULL, wait_for_ever, &held) != 0) {
+            return false;
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        if (pthread_create(&thread, NULL, wait_for_ever, &held) != EAGAIN) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* One line is enough for all: opens, then a violation. Exit status: the first thing that is not
@@ -108,6 +136,9 @@ static int act(void)
     if (errno != EMFILE) {
         return 16;
     }
+    if (!threads_are_counted()) {
+        return 17;
+    }
     (void)ptrace(PTRACE_SEIZE, 1, 0, 0);
     return 9;
 }
@@ -130,7 +161,7 @@ static int child_main(int socket)
     (void)setrlimit(RLIMIT_NOFILE, &files);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     (void)prctl(PR_SET_NAME, "bad\nname");
-    listener = filter_install(&program, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    listener = filter_install_asking(&program, SECCOMP_FILTER_FLAG_NEW_LISTENER);
     if (listener < 0) {
         return 20;
     }
@@ -170,7 +201,7 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
                                     link_path, NULL };
     struct policy_program program = make_program();
     enum notify_verdict verdict = NOTIFY_ANSWERED;
-    unsigned denied = 0, sockets = 0, renames = 0;
+    unsigned denied = 0, sockets = 0, renames = 0, no_thread = 0;
     struct notify n;
     char line[512];
     int pair[2], status;
@@ -185,13 +216,14 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
         _exit(child_main(pair[1]));
     }
     close(pair[1]);
-    assert_int_equal(
-        notify_init(&n, receive_fd(pair[0]), notify_open_memory(pid), pid, &program, devices), 0);
+    assert_int_equal(notify_init(&n, receive_fd(pair[0]), notify_open_memory(pid), pid, &program,
+                                 devices, MAX_THREADS),
+                     0);
     assert_int_equal(n.n_devices, 3);
     assert_string_equal(n.devices[1].path, "/dev/random");
     n.devices[1].rdev = makedev(1, 3);
     (void)alarm(20);
-    while (verdict == NOTIFY_ANSWERED || verdict == NOTIFY_DENIED) {
+    while (verdict != NOTIFY_VIOLATION && verdict != NOTIFY_GONE) {
         struct pollfd p = { .fd = n.listener, .events = POLLIN };
 
         assert_int_equal(poll(&p, 1, 10000), 1);
@@ -200,6 +232,7 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
         }
         verdict = notify_handle(&n, line, sizeof(line));
         denied += verdict == NOTIFY_DENIED;
+        no_thread += verdict == NOTIFY_NO_THREAD;
         sockets += strstr(line, ": socket(") && strstr(line, "refused with EAFNOSUPPORT");
         renames += strstr(line, ": rename(") && strstr(line, "refused with EACCES");
     }
@@ -221,6 +254,7 @@ static void broker_opens_what_was_given_and_names_the_rest(void **state)
     assert_int_equal(denied, 10 + 2 + 1);
     assert_int_equal(sockets, 1);
     assert_int_equal(renames, 1);
+    assert_int_equal(no_thread, 1);
     notify_fini(&n);
     close(pair[0]);
 }
@@ -234,9 +268,9 @@ static void devices_must_be_devices(void **state)
 
     (void)state;
     /* "/dev/tty0x" fits no rule and is dropped; "/dev/tty9999" fits and does not exist. */
-    assert_int_equal(notify_init(&n, -1, -1, getpid(), &program, file), 0);
+    assert_int_equal(notify_init(&n, -1, -1, getpid(), &program, file, 8), 0);
     assert_int_equal(n.n_devices, 1);
-    assert_int_equal(notify_init(&n, -1, -1, getpid(), &program, none), -ENODEV);
+    assert_int_equal(notify_init(&n, -1, -1, getpid(), &program, none, 8), -ENODEV);
 }
 
 static void listener_of_a_dead_process_is_gone(void **state)
@@ -246,8 +280,9 @@ static void listener_of_a_dead_process_is_gone(void **state)
     char line[64];
 
     (void)state;
-    assert_int_equal(
-        notify_init(&n, open("/dev/null", O_RDONLY | O_CLOEXEC), -1, getpid(), &program, NULL), 0);
+    assert_int_equal(notify_init(&n, open("/dev/null", O_RDONLY | O_CLOEXEC), -1, getpid(),
+                                 &program, NULL, 8),
+                     0);
     assert_int_equal(notify_handle(&n, line, sizeof(line)), NOTIFY_GONE);
     notify_fini(&n);
 }

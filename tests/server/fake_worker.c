@@ -59,7 +59,8 @@ static int seal_as_told(int *ret_listener, uint32_t *ret_layers)
     if (what && strcmp(what, "seccomp") == 0) {
         layers = SANDBOX_SECCOMP;
     }
-    return seal(policy_worker(getenv("CORDON_POLICY")), layers, ret_listener, ret_layers, &failure);
+    return seal(policy_worker(getenv("CORDON_POLICY")), layers, false, ret_listener, ret_layers,
+                &failure);
 }
 
 static void note(struct fake *f, uint32_t command)
