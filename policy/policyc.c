@@ -390,7 +390,8 @@ static bool same_rule(const struct rule *a, const struct rule *b)
     }
     for (unsigned i = 0; i < a->n_any; i++) {
         if (a->any[i].n_tests != b->any[i].n_tests ||
-            memcmp(a->any[i].tests, b->any[i].tests, a->any[i].n_tests * sizeof(struct test))) {
+            memcmp(a->any[i].tests, b->any[i].tests, a->any[i].n_tests * sizeof(struct test)) !=
+                0) {
             return false;
         }
     }

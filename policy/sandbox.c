@@ -217,7 +217,6 @@ static pid_t parent_of(pid_t pid)
 {
     char path[64], line[512];
     const char *at;
-    int parent = 0;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     if (!read_line(path, line, sizeof(line))) {
@@ -225,7 +224,7 @@ static pid_t parent_of(pid_t pid)
     }
     /* "pid (name) state ppid": the name may hold anything, the last ')' ends it. */
     at = strrchr(line, ')');
-    return at && sscanf(at, ") %*c %d", &parent) == 1 ? parent : 0;
+    return at && strlen(at) > strlen(") S ") ? (pid_t)strtol(at + strlen(") S "), NULL, 10) : 0;
 }
 
 static bool same_root(const char *theirs, bool *ret_known)

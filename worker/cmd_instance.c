@@ -3,6 +3,7 @@
  * less than it, but for two things that the renderer supplies itself (semaphores.h, cmd_sync.c):
  * SYNC_FD semaphores and SYNC_FD fences.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ void cmd_vkEnumerateInstanceExtensionProperties(
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         const struct wire_extension *e = wire_extension_find(names[i]);
 
-        strcpy(own[i].extensionName, names[i]);
+        (void)snprintf(own[i].extensionName, sizeof(own[i].extensionName), "%s", names[i]);
         own[i].specVersion = e ? e->spec_version : 1;
     }
     c->ret = copy_extensions(own, ARRAY_SIZE(own), c->pProperties, c->pPropertyCount);

@@ -1,6 +1,7 @@
 #include "server/vhost_user/display.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -154,7 +155,8 @@ uint32_t display_edid(const struct display_mode *mode, uint8_t e[128])
            10);
     memset(e + 38, 1, 16); /* no standard timings */
     edid_timing(mode, e + 54);
-    memcpy(e + 72, "\0\0\0\xfc\0Cordon\n      ", 18);
+    e[75] = 0xfc; /* the name, and the zero with which the next descriptor begins */
+    (void)snprintf((char *)e + 77, 14, "%s", "Cordon\n      ");
     e[93] = 0x10; /* two dummy descriptors */
     e[111] = 0x10;
     for (int i = 0; i < 127; i++) {

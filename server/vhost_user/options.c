@@ -64,14 +64,19 @@ static bool parse_size(const char *text, uint64_t *ret)
 
 static bool parse_mode(const char *text, struct display_mode *ret)
 {
-    uint32_t x, y;
-    int n = 0;
+    char *end = (char *)text;
+    unsigned long x = 0, y = 0;
 
-    if (sscanf(text, "%4ux%4u%n", &x, &y, &n) != 2 || text[n] || x < 64 || y < 64 ||
-        x > SIDE_X_MAX || y > SIDE_Y_MAX) {
+    if (*text >= '0' && *text <= '9') {
+        x = strtoul(text, &end, 10);
+    }
+    if (*end == 'x' && end[1] >= '0' && end[1] <= '9') {
+        y = strtoul(end + 1, &end, 10);
+    }
+    if (*end || x < 64 || y < 64 || x > SIDE_X_MAX || y > SIDE_Y_MAX) {
         return false;
     }
-    *ret = (struct display_mode){ x, y };
+    *ret = (struct display_mode){ (uint32_t)x, (uint32_t)y };
     return true;
 }
 

@@ -56,6 +56,7 @@ static struct server server_start(char **command)
     int pair[2];
     char *argv[32] = { command[0], (char *)"--socket-fd", number };
     int n = 3;
+    pid_t pid;
 
     if (seqpacket_pair(pair) < 0) {
         die("socketpair");
@@ -66,14 +67,15 @@ static struct server server_start(char **command)
     }
     (void)fcntl(pair[1], F_SETFD, 0);
     s.fd = pair[0];
-    s.pid = vfork();
-    if (s.pid < 0) {
+    pid = vfork();
+    if (pid < 0) {
         die("vfork");
     }
-    if (s.pid == 0) {
+    if (pid == 0) {
         execv(argv[0], argv);
         _exit(127);
     }
+    s.pid = pid;
     close(pair[1]);
     return s;
 }

@@ -1017,6 +1017,7 @@ class Display(Case):
         self.assertEqual((a.type, a.words()[0], sum(edid) % 256), (OK_EDID, 128, 0))
         self.assertEqual(edid[:8], b"\0\xff\xff\xff\xff\xff\xff\0")
         self.assertEqual((edid[56] | edid[58] >> 4 << 8, edid[59] | edid[61] >> 4 << 8), (64, 80))
+        self.assertEqual(edid[72:90], b"\0\0\0\xfc\0Cordon\n      ")
         self.fails(0x10a, u32(1, 0), BAD_SCANOUT)
 
     def test_a_console(self):
