@@ -128,7 +128,7 @@ def render(summary):
 
 
 def main(arguments):
-    """LABEL=path reads a log; failed:NAME and skipped:NAME=REASON add what ran outside meson.
+    """LABEL=path reads a log; passed:NAME, failed:NAME, skipped:NAME=REASON: what ran outside meson.
 
     --failures path prints instead what the failed tests of one log said.
     """
@@ -138,6 +138,9 @@ def main(arguments):
         return 0
     total = Summary()
     for argument in arguments:
+        if argument.startswith("passed:"):
+            total.passed += 1
+            continue
         if argument.startswith("failed:"):
             total.failed.append(argument[len("failed:"):])
             continue
