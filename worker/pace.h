@@ -17,7 +17,9 @@ struct pace_rules {
     uint32_t yield_ns;       /* ... then, giving the processor away each time, until this much, */
     uint32_t first_sleep_ns; /* then sleep this long at least, ... */
     uint32_t growth_percent; /* ... rather this share of the time waited so far, ... */
-    uint32_t last_sleep_ns;  /* ... but no longer than this */
+    uint32_t last_sleep_ns;  /* ... but no longer than this; */
+    uint32_t early_ns;       /* but look from so long before work is due, by rhythm, ... */
+    uint32_t late_ns;        /* ... until so long after */
 };
 
 /* For rings. Chosen by pace_init(), before there are threads. */
@@ -25,10 +27,19 @@ extern struct pace_rules pace_ring;
 /* n_cpus: how many the process may run on; 0 asks the kernel. */
 void pace_init(unsigned n_cpus);
 
+/* What earlier waits have taught; zeros at first. */
+struct pace_habit {
+    uint64_t look_ns; /* work has been coming so soon */
+    uint64_t due_ns;  /* or after so long each time; 0: not known */
+    uint32_t sure;    /* how often it did, lately */
+};
+
 struct pace {
     const struct pace_rules *rules;
     uint64_t begin_ns, limit_ns;
-    uint64_t look_ns;   /* rules->look_ns, or more by habit */
+    uint64_t look_ns; /* rules->look_ns, or more by habit */
+    uint64_t due_ns;  /* by habit, */
+    uint32_t sure;
     uint64_t waited_ns; /* at the last step */
     bool polite;        /* yield from the start: others have work to do */
     bool crowded;       /* the last yield gave the processor to somebody: others want it */
@@ -38,13 +49,12 @@ struct pace {
     bool yield;         /* which gives the processor away or does not */
 };
 
-/* `habit_ns` is what pace_habit said after the last wait; 0 at first. */
-void pace_start(struct pace *p, const struct pace_rules *rules, uint64_t habit_ns,
+void pace_start(struct pace *p, const struct pace_rules *rules, const struct pace_habit *habit,
                 uint64_t limit_ns);
 /* Decides the next step; false when the limit is reached. */
 bool pace_next(struct pace *p);
-/* After a wait: how long the next one should look, seeing how long this one took. */
-uint64_t pace_habit(const struct pace *p);
+/* After a wait: what the next one should know, seeing how long this one took, and if `work` came. */
+struct pace_habit pace_learn(const struct pace *p, bool work);
 /* The pure part: how long to sleep after `waited_ns`. */
 uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns);
 /* The shortest step: before the next look. */

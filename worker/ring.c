@@ -61,11 +61,11 @@ struct ring {
 
     /* Ring thread only. */
     struct decoder decoder;
-    uint8_t *copy;     /* buffer_size bytes: what is being decoded */
-    uint32_t at;       /* our head: the shared word is for the guest to read */
-    uint32_t at_base;  /* head at the start of the copy being decoded */
-    uint64_t habit_ns; /* how long to look for work: pace.h */
-    bool crowded;      /* others wanted the processor, the last time */
+    uint8_t *copy; /* buffer_size bytes: what is being decoded */
+    uint32_t at;   /* our head: the shared word is for the guest to read */
+    struct pace_habit habit;
+    uint32_t at_base; /* head at the start of the copy being decoded */
+    bool crowded;     /* others wanted the processor, the last time */
 
     /* Any thread, under the lock. */
     pthread_mutex_t lock;
@@ -227,7 +227,7 @@ static bool ring_poll(struct ring *r)
     bool asleep = false;
     bool work = false;
 
-    pace_start(&pace, &pace_ring, r->habit_ns, r->layout.idle_timeout_ns);
+    pace_start(&pace, &pace_ring, &r->habit, r->layout.idle_timeout_ns);
     pace.polite = r->decoder.submitted || r->crowded;
     pace.crowded = r->crowded;
     r->decoder.submitted = false;
@@ -249,7 +249,7 @@ static bool ring_poll(struct ring *r)
             pace_wait(&pace);
         }
     }
-    r->habit_ns = pace_habit(&pace);
+    r->habit = pace_learn(&pace, work);
     r->crowded = pace.crowded;
     if (asleep) {
         objects_wake(r->decoder.objects, &r->decoder.reader);
