@@ -26,6 +26,7 @@
  * 900 us of silence take 6 of them. Who calls at a slower rhythm is waited for about when the call is
  * due. (Gaps of 900 us: 2 to 10 us instead of 50, for less processor time.) */
 struct pace_rules pace_ring = {
+    .glances = 32,
     .keep_ns = 500,
     .look_ns = 10 * 1000,
     .most_look_ns = 300 * 1000,
@@ -46,6 +47,7 @@ void pace_init(unsigned n_cpus)
         n_cpus = (unsigned)CPU_COUNT(&set);
     }
     /* With one processor the guest needs ours to make progress. */
+    pace_ring.glances = n_cpus > 1 ? 32 : 0;
     pace_ring.look_ns = n_cpus > 1 ? 10 * 1000 : 0;
     pace_ring.most_look_ns = n_cpus > 1 ? 300 * 1000 : 0;
     pace_ring.early_ns = pace_ring.late_ns = n_cpus > 1 ? 40 * 1000 : 0;
@@ -171,15 +173,6 @@ bool pace_next(struct pace *p)
     return true;
 }
 
-static inline void cpu_pause(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 void pace_wait(const struct pace *p)
 {
     if (p->yield) {
@@ -187,6 +180,6 @@ void pace_wait(const struct pace *p)
         return;
     }
     for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-        cpu_pause();
+        pace_pause();
     }
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct pace_rules {
+    uint32_t glances;        /* looks before the time is counted: ring.c */
     uint32_t keep_ns;        /* look again and again, keeping the processor, for this long; ... */
     uint32_t look_ns;        /* ... then, yielding, until this much time has passed, ... */
     uint32_t most_look_ns;   /* ... or up to this much if work has been coming so soon, ... */
@@ -57,7 +58,16 @@ bool pace_next(struct pace *p);
 struct pace_habit pace_learn(const struct pace *p, bool work);
 /* The pure part: how long to sleep after `waited_ns`. */
 uint64_t pace_sleep_ns(const struct pace_rules *rules, uint64_t waited_ns, uint64_t limit_ns);
-/* The shortest step: before the next look. */
+/* The shortest step of all, which tells the processor that we wait. */
+static inline void pace_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+/* The shortest that pace_next knows: before the next look. */
 void pace_wait(const struct pace *p);
 
 #endif
