@@ -8,12 +8,15 @@
 #include "wire/commands.h"
 #include "wire/mesa.h"
 #include "worker/chain.h"
+#include "worker/command_heap.h"
 #include "worker/context.h"
 #include "worker/decoder.h"
 #include "worker/device.h"
 #include "worker/limits.h"
 #include "worker/queue.h"
 #include "worker/recorder.h"
+#include "worker/venus/wire.h"
+#include "worker/vulkan.h"
 
 /* Each lost device was a GPU that hung or crashed, for everybody who uses it. The server keeps the
  * VM's account; this stops a guest that stays in one context. */
@@ -171,4 +174,33 @@ void cmd_vkGetDeviceQueue2(struct decoder *d, struct wire_vkGetDeviceQueue2 *c)
         decoder_fail(d, "vkGetDeviceQueue2: timeline %u %s", timeline->ringIdx,
                      r == -EBUSY ? "has a queue already" : "cannot have a queue, 1 to 63 can");
     }
+}
+
+/* ---- command pools ---------------------------------------------------------------------- */
+
+void cmd_vkCreateCommandPool(struct decoder *d, struct wire_vkCreateCommandPool *c)
+{
+    const struct wire_procs *vk = c->device_obj->vk;
+    VkCommandPool pool = VK_NULL_HANDLE;
+    struct object *o;
+
+    if (!wire_id_free(d, *c->pCommandPool, "pCommandPool")) {
+        return;
+    }
+    o = object_new(*c->pCommandPool, VK_OBJECT_TYPE_COMMAND_POOL, 0, c->device_obj);
+    if (!o) {
+        decoder_no_memory(d, sizeof(*o));
+        return;
+    }
+    if (d->ctx->vulkan->command_heap) {
+        o->data = command_heap_new(); /* without memory for it the driver's own will do */
+        o->data_free = command_heap_free;
+    }
+    c->ret = vk->CreateCommandPool(c->device, c->pCreateInfo, o->data, &pool);
+    if (c->ret != VK_SUCCESS) {
+        object_drop(o);
+        return;
+    }
+    o->handle = (uint64_t)(uintptr_t)pool;
+    (void)wire_insert_object(d, o);
 }

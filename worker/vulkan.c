@@ -24,15 +24,23 @@ static const struct driver {
     /* Neither reads driconf nor looks at VkApplicationInfo otherwise. The others change what they
      * do for applications that they know by name. */
     bool any_application;
+    bool command_heap; /* allocates for each command that is recorded */
 } drivers[] = {
-    { VK_DRIVER_ID_MESA_LLVMPIPE, "lavapipe", NULL, true, true },
-    { VK_DRIVER_ID_MESA_RADV, "radv", NULL, true, false },
-    { VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA, "anv-i915", "anv-xe", true, false },
-    { VK_DRIVER_ID_MESA_NVK, "nvk", NULL, true, false },
-    { VK_DRIVER_ID_MESA_TURNIP, "turnip", NULL, true, false },
-    { VK_DRIVER_ID_MESA_PANVK, "panvk", NULL, true, false },
-    /* Costs half a second each time and opens nothing that is not opened again later. */
-    { VK_DRIVER_ID_NVIDIA_PROPRIETARY, "nvidia", NULL, false, false },
+    { .id = VK_DRIVER_ID_MESA_LLVMPIPE,
+      .policy = "lavapipe",
+      .make_device = true,
+      .any_application = true,
+      .command_heap = true },
+    { .id = VK_DRIVER_ID_MESA_RADV, .policy = "radv", .make_device = true },
+    { .id = VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA,
+      .policy = "anv-i915",
+      .other_policy = "anv-xe",
+      .make_device = true },
+    { .id = VK_DRIVER_ID_MESA_NVK, .policy = "nvk", .make_device = true },
+    { .id = VK_DRIVER_ID_MESA_TURNIP, .policy = "turnip", .make_device = true },
+    { .id = VK_DRIVER_ID_MESA_PANVK, .policy = "panvk", .make_device = true },
+    /* A device costs half a second each time and opens nothing that is not opened again later. */
+    { .id = VK_DRIVER_ID_NVIDIA_PROPRIETARY, .policy = "nvidia" },
 };
 
 static const struct driver *driver_find(VkDriverId id)
@@ -433,6 +441,7 @@ static int warm_up(struct vulkan *v, const struct why *why)
     driver = driver_find(chosen.driver_id);
     v->driver_id = chosen.driver_id;
     v->any_application = driver && driver->any_application;
+    v->command_heap = driver && driver->command_heap;
     memcpy(v->device_name, chosen.name, sizeof(v->device_name));
     if (!v->policy[0]) {
         snprintf(v->policy, sizeof(v->policy), "%s", vulkan_policy(chosen.driver_id));

@@ -28,6 +28,7 @@ struct vulkan {
     struct instance *_Atomic ready;
     bool cached;          /* what the driver compiles at first is there already */
     bool any_application; /* the driver does the same for every application, whatever its name */
+    bool command_heap;    /* command pools are given one: command_heap.h */
     char device_name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     char policy[64];      /* overlay that fits the driver: "lavapipe", "radv", ... */
     VkDriverId driver_id; /* the sandbox fits this driver alone */

@@ -175,7 +175,9 @@ def objects_c(planner):
         proc = command.name[2:]
         own = len(command.params) == 2
         handle = f"({name})(uintptr_t)o->handle"
-        args = f"{handle}, NULL" if own else f"device, {handle}, NULL"
+        # What a command pool has for data is its allocator, or NULL.
+        allocator = "o->data" if name == "VkCommandPool" else "NULL"
+        args = f"{handle}, {allocator}" if own else f"device, {handle}, {allocator}"
         text += (f"    case {object_type}:\n        if (vk->{proc}) {{\n"
                  f"            vk->{proc}({args});\n        }}\n        break;\n")
     return text + "    default:\n        break;\n    }\n}\n"
