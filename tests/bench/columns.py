@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -162,6 +163,46 @@ class Peer(Column):
                                     *arguments, "/usr/libexec/virgl_render_server"), None)
 
 
+class CordonThere(Column):
+    """Cordon on a peer's host driver, in the peer's root."""
+
+    def __init__(self, build, suite, name, label):
+        self.build, self.suite, self.name, self.label = build, suite, name, label
+        self.server = self.folder = None
+
+    def start(self):
+        if not (CACHE / f"peer-{self.suite}").is_dir():
+            self.why = f"no root of it here: scripts/peer-root --suite {self.suite} make"
+            return
+        self.folder = tempfile.mkdtemp(prefix="cordon-bench-")
+        self.server = subprocess.Popen(
+            [str(ROOT / "scripts/peer-root"), "--suite", self.suite, "enter", self.folder,
+             str(self.build), "VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json",
+             "/mnt/server/vtest/cordon-vtest", "--log-level", "warn", "--socket-path",
+             "/run/cordon/cordon.sock"])
+        until = time.monotonic() + 10
+        while not os.path.exists(f"{self.folder}/cordon.sock"):
+            if time.monotonic() > until or self.server.poll() is not None:
+                self.stop()
+                self.why = f"cordon-vtest did not start in peer-{self.suite}"
+                return
+            time.sleep(0.05)
+
+    def stop(self):
+        if self.server:
+            for pid in reversed(self.processes()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            self.server.wait()
+            self.server = None
+
+    def environment(self):
+        return harness.guest_environment(f"{self.folder}/cordon.sock") | QUIET_LOADER
+
+    def processes(self):
+        return [self.server.pid, *harness.descendants(self.server.pid)]
+
+
 def run_json(command, environment):
     """The line of JSON that a program ends with: {name: (median, unit)}; {} if there is none."""
     result = subprocess.run(list(map(str, command)), env=environment, capture_output=True,
@@ -275,8 +316,9 @@ AUTOGROUP = pathlib.Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 @contextlib.contextmanager
 def no_autogroups():
-    """Clients and servers are of different sessions, as a guest and its VMM's server are not. Only
-    root may change that; who may not measures with what there is."""
+    """Clients and servers are of different sessions, as a guest and its VMM's server are not, and a
+    yield reaches nobody of another session. Only root may change that; who may not measures with
+    what there is."""
     try:
         before = AUTOGROUP.read_text(encoding="ascii")
         AUTOGROUP.write_text("0", encoding="ascii")
@@ -289,13 +331,16 @@ def no_autogroups():
         AUTOGROUP.write_text(before, encoding="ascii")
 
 
+def autogroups():
+    """Does the scheduler share the processors out by session first?"""
+    try:
+        return AUTOGROUP.read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return False
+
+
 def crowd(program, column, clients, seconds):
     """Calls per second of many clients at once, all together."""
-    with no_autogroups():
-        return crowd_calls(program, column, clients, seconds)
-
-
-def crowd_calls(program, column, clients, seconds):
     running = [Client(program, column, ["--calls", str(seconds)]) for _ in range(clients)]
     ready = [client for client in running if client.read() == "holding"]
     for client in ready:

@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -241,6 +242,76 @@ static void touch_step(void)
     close(fd);
 }
 
+/* ---- more processes than processors ---------------------------------------------------------- */
+
+#define PAIRS 64u
+
+static void yield_until(_Atomic uint32_t *word, uint32_t n)
+{
+    while (atomic_load_explicit(word, memory_order_acquire) != n) {
+        sched_yield();
+    }
+}
+
+static void yield_ping(struct page *p)
+{
+    for (uint32_t n = 1;; n++) {
+        atomic_store_explicit(&p->ping, n, memory_order_release);
+        yield_until(&p->pong, n);
+    }
+}
+
+static void yield_pong(struct page *p)
+{
+    for (uint32_t n = 1;; n++) {
+        yield_until(&p->ping, n);
+        atomic_store_explicit(&p->pong, n, memory_order_release);
+    }
+}
+
+static uint64_t answers(struct page *pages)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < PAIRS; i++) {
+        sum += atomic_load(&pages[i].pong);
+    }
+    return sum;
+}
+
+/* What all pairs together answer in a second, if each gives the processor away as long as it waits,
+ * and there is nothing else to do. */
+static void measure_pairs(uint32_t ms)
+{
+    struct page *pages = mmap(NULL, PAIRS * sizeof(*pages), PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t pids[2 * PAIRS];
+    double start;
+    uint64_t before;
+
+    if (pages == MAP_FAILED) {
+        die("mmap");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+        pids[i] = fork();
+        if (pids[i] < 0) {
+            die("fork");
+        }
+        if (pids[i] == 0) {
+            (i % 2 ? yield_pong : yield_ping)(&pages[i / 2]);
+        }
+    }
+    sleep_us(100000);
+    before = answers(pages);
+    start = now_us();
+    sleep_us(ms * 1000);
+    printf(",\"yielding_pairs\":{\"unit\":\"/s\",\"median\":%.0f}",
+           (double)(answers(pages) - before) * 1e6 / (now_us() - start));
+    for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+        stop(pids[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     pid_t other;
@@ -275,6 +346,7 @@ int main(int argc, char **argv)
     measure("fork_exec", samples / 5, 0, exec_step);
     measure("memcpy_64mib", 10, 0, copy_step);
     measure("touch_16mib", 10, 0, touch_step);
+    measure_pairs(samples * 4);
     puts("}");
     return 0;
 }

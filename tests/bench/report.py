@@ -45,7 +45,8 @@ ROWS = (
     ("alloc_map_256mib_free", "free of 256 MiB, all touched", MS, None, None),
     ("first_touch", "first touch of mapped memory, per 4 KiB", US, 1.9,
      ("touch_16mib", 1 / 4096)),
-    ("crowd_calls", "clients at once: calls a second, all", RATE, "1.5 x peer", None),
+    ("crowd_calls", "clients at once: calls a second, all", RATE, "1.5 x peer",
+     ("yielding_pairs", 1)),
     ("matmul_token", "32 matrix products, submitted and waited for", MS, None, None),
     ("gpu_compute_frame", "a frame of compute, three in flight", MS, None, None),
     ("gpu_draw_frame", "a frame of drawing, three in flight", MS, None, None),
@@ -53,6 +54,8 @@ ROWS = (
 # The peer's empty context has no driver in it; ours has one, and is sealed. What counts is that the
 # last is as the first.
 NOT_COMPARED = ("contexts_in_a_row_first", "contexts_in_a_row_last")
+# Columns behind the verdict.
+BESIDE = ("off", "with_peer11", "with_peer13")
 FACTOR = {NS: 1e3, US: 1, MS: 1e-3, RATE: 1, KIB: 1, COUNT: 1}
 
 
@@ -89,17 +92,34 @@ def met(row, goal):
     return "-" if goal is None else "yes" if mine <= goal else "no"
 
 
+def ratio(mine, theirs, higher):
+    """Above 1: mine is better."""
+    return mine / theirs if higher else theirs / mine
+
+
+def like_with_like(row, higher):
+    """(How many times better Cordon is than the peer that comes nearest, whether the rounds of the
+    two overlap, so that nothing is shown); the two on the same host driver if that was measured."""
+    peers = [peer for peer in ("peer11", "peer13") if row.get(peer)]
+    pairs = [(f"with_{peer}", peer) for peer in peers if row.get(f"with_{peer}")]
+    pairs = pairs or [("cordon", peer) for peer in peers if row["cordon"]]
+    if not pairs or row["name"] in NOT_COMPARED:
+        return None
+    mine, theirs = min(pairs, key=lambda pair: ratio(row[pair[0]], row[pair[1]], higher))
+    (low, high), (their_low, their_high) = row["ranges"][mine], row["ranges"][theirs]
+    return ratio(row[mine], row[theirs], higher), low <= their_high and their_low <= high
+
+
 def table(samples, limits, columns):
     """samples: {column: [{name: (value, unit)} per round]}. A list of rows, each a dictionary."""
     rows = []
     for name, label, unit, goal, limit in ROWS:
-        row = {"name": name, "label": label, "unit": unit}
+        row = {"name": name, "label": label, "unit": unit, "ranges": {}}
         for column in columns:
             values = sorted(sample[name][0] * FACTOR[unit] for sample in samples[column]
                             if name in sample)
             row[column] = values[len(values) // 2] if values else None
-            if column == "cordon" and values:
-                row["low"], row["high"] = values[0], values[-1]
+            row["ranges"][column] = (values[0], values[-1]) if values else None
         if all(row[column] is None for column in columns):
             continue
         peers = [row[c] for c in columns if c.startswith("peer") and row[c] is not None]
@@ -110,30 +130,29 @@ def table(samples, limits, columns):
         row["goal"] = goal if isinstance(goal, str) else None if goal is None else (
             "0" if goal == 0 else f"<= {number(goal)} {unit}".strip())
         row["met"] = met(row, goal)
-        if row["cordon"] and row["best_peer"] and name not in NOT_COMPARED:
-            row["ratio"] = (row["cordon"] / row["best_peer"] if higher
-                            else row["best_peer"] / row["cordon"])
+        row["ratio"] = like_with_like(row, higher)
         if row["cordon"] and row["limit"]:
-            row["distance"] = row["cordon"] / row["limit"]
+            row["distance"] = ratio(row["limit"], row["cordon"], higher)
         rows.append(row)
     return rows
 
 
 def cells(row, columns):
     """The row as text, in the order of `heads`."""
-    spread = (f"{number(row['low'])}-{number(row['high'])}"
-              if row.get("cordon") is not None and row["high"] != row["low"] else "")
-    return [row["label"], *(written(row[c], row["unit"]) for c in columns if c != "off"), spread,
-            f"{row['ratio']:.2f}x" if "ratio" in row else "-",
+    low, high = row["ranges"]["cordon"] or (0, 0)
+    spread = f"{number(low)}-{number(high)}" if low != high else ""
+    versus = f"{row['ratio'][0]:.2f}x{' ~' * row['ratio'][1]}" if row["ratio"] else "-"
+    return [row["label"], *(written(row[c], row["unit"]) for c in columns if c not in BESIDE), spread,
+            versus,
             written(row["limit"], row["unit"]),
             f"{row['distance']:.1f}x" if "distance" in row else "-",
             row["goal"] or "-", row["met"],
-            *(written(row[c], row["unit"]) for c in columns if c == "off")]
+            *(written(row[c], row["unit"]) for c in columns if c in BESIDE)]
 
 
 def heads(columns, labels):
-    return ["", *(labels[c] for c in columns if c != "off"), "spread", "vs peer", "limit",
-            "distance", "goal", "met", *(labels[c] for c in columns if c == "off")]
+    return ["", *(labels[c] for c in columns if c not in BESIDE), "spread", "vs peer", "limit",
+            "distance", "goal", "met", *(labels[c] for c in columns if c in BESIDE)]
 
 
 def as_text(rows, columns, labels):
