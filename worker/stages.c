@@ -58,7 +58,8 @@ static int map_record(struct worker *w, char *why)
 
 /* One heap for all threads, in steps: a thread's own grows by a page and a system call at a time,
  * and what warm-up has left of pages is not there for it: 2 of 13 ms from socket to device, and 4 MiB.
- * Two threads that allocate all the time pay 60 ns instead of 35 for an allocation and its end. */
+ * Two threads that allocate all the time pay 60 ns instead of 35 for an allocation and its end;
+ * recordings have heaps of their own (command_heap.h). */
 static void keep_heap(void)
 {
     (void)mallopt(M_ARENA_MAX, 1);

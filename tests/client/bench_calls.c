@@ -690,8 +690,8 @@ static void bench_memory(struct bench *b)
     }
 }
 
-/* Long enough for a server to have its next worker ready. */
-#define BETWEEN_CONTEXTS_NS 300000000u
+/* Long enough for a server to have its next worker ready, also on a driver that takes 100 ms. */
+#define BETWEEN_CONTEXTS_NS 600000000u
 
 /* Before anything else, as these make and destroy the instance and device of struct app. An
  * instance of ours stays, so that no row counts how the client's own loader loads its driver. */
