@@ -42,6 +42,39 @@ static VkResult VKAPI_PTR fake_create_instance(const VkInstanceCreateInfo *info,
     return fake_create(NULL, info, allocator, (uint64_t *)out);
 }
 
+/* As drivers do: the pool itself lies in its allocator's memory. */
+static VkResult VKAPI_PTR fake_create_command_pool(VkDevice device,
+                                                   const VkCommandPoolCreateInfo *info,
+                                                   const VkAllocationCallbacks *allocator,
+                                                   VkCommandPool *out)
+{
+    const size_t size = 200;
+    void *memory;
+
+    if (!allocator) {
+        return fake_create(device, info, allocator, (uint64_t *)out);
+    }
+    memory =
+        allocator->pfnAllocation(allocator->pUserData, size, 8, VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
+    if (!memory) {
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    }
+    memset(memory, 1, size);
+    fakevk_host.pools++;
+    *out = (VkCommandPool)(uintptr_t)memory;
+    return VK_SUCCESS;
+}
+
+static void VKAPI_PTR fake_destroy_command_pool(VkDevice device, VkCommandPool pool,
+                                                const VkAllocationCallbacks *allocator)
+{
+    (void)device;
+    if (allocator) {
+        allocator->pfnFree(allocator->pUserData, (void *)(uintptr_t)pool);
+        fakevk_host.pools--;
+    }
+}
+
 /* vkCreateXPipelines(device, cache, count, infos, allocator, out) */
 static VkResult VKAPI_PTR fake_create_pipelines(VkDevice device, VkPipelineCache cache,
                                                 uint32_t count, const void *infos,
@@ -405,6 +438,8 @@ static const struct {
     ENTRY(vkGetPhysicalDeviceExternalBufferProperties, fake_external_buffer),
     ENTRY(vkGetDeviceQueue, fake_queue),
     ENTRY(vkGetDeviceQueue2, fake_queue2),
+    ENTRY(vkCreateCommandPool, fake_create_command_pool),
+    ENTRY(vkDestroyCommandPool, fake_destroy_command_pool),
     ENTRY(vkCreateGraphicsPipelines, fake_create_pipelines),
     ENTRY(vkCreateComputePipelines, fake_create_pipelines),
     ENTRY(vkCreateRayTracingPipelinesKHR, fake_create_ray_pipelines),
@@ -450,6 +485,7 @@ void fakevk_open(struct vulkan *v)
         .enumerate_instance_version = fake_enumerate_version,
         .loader_version = FAKE_API,
         .driver_id = VK_DRIVER_ID_MESA_LLVMPIPE,
+        .command_heap = true,
         .device_name = "fake",
         .policy = "lavapipe",
     };

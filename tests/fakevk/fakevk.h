@@ -24,6 +24,8 @@ struct fakevk_host {
     bool sync_fds; /* semaphores and fences are exported and imported as sync files */
     uint32_t sync_exported, sync_imported; /* counted by the driver */
     VkImportSemaphoreFdInfoKHR last_import;
+    uint32_t
+        pools; /* command pools that live in an allocator, and have not been given back to it */
 };
 extern struct fakevk_host fakevk_host;
 /* The usual one: a GPU, one group, two memory types, everything external. */

@@ -28,6 +28,7 @@
 #include "worker/device.h"
 #include "worker/memory.h"
 #include "worker/resources.h"
+#include "worker/venus/wire.h"
 
 enum { INSTANCE = 1, DEVICE = 10, PHYSICAL = 20 };
 
@@ -470,6 +471,52 @@ static void payloads_leave_and_come_by_the_drivers_sync_files(void **state)
                      VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT);
 }
 
+/* ---- command pools ------------------------------------------------------------------------- */
+
+static struct object *create_pool(struct host *h, uint64_t id)
+{
+    const VkCommandPoolCreateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO };
+    struct wire_vkCreateCommandPool c = {
+        .device_obj = h->device,
+        .pCreateInfo = &info,
+        .pCommandPool = &id,
+    };
+
+    cmd_vkCreateCommandPool(command(h), &c);
+    return h->ctx.decoder.failed ? NULL : objects_find_any(&h->ctx.objects, id);
+}
+
+static void pools_return_to_the_heap_that_they_are_from(void **state)
+{
+    struct host *h = *state;
+    struct object *first, *second;
+    struct wire_vkDestroyDevice destroy;
+
+    create_device(h);
+    first = create_pool(h, 200);
+    second = create_pool(h, 201);
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_ptr_not_equal(first->data, second->data);
+    assert_int_equal(fakevk_host.pools, 2);
+    wire_remove_object(command(h), first);
+    assert_int_equal(fakevk_host.pools, 1);
+    /* The other one ends with its device. */
+    destroy = (struct wire_vkDestroyDevice){ .device_obj = h->device };
+    cmd_vkDestroyDevice(command(h), &destroy);
+    assert_int_equal(fakevk_host.pools, 0);
+}
+
+static void a_pool_that_cannot_be_leaves_nothing(void **state)
+{
+    struct host *h = *state;
+
+    create_device(h);
+    assert_non_null(create_pool(h, 200));
+    assert_null(create_pool(h, 200));
+    assert_int_equal(fakevk_host.pools, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -485,6 +532,8 @@ int main(void)
         T(opaque_descriptors_are_never_silent),
         T(a_driver_that_exports_nothing),
         T(payloads_leave_and_come_by_the_drivers_sync_files),
+        T(pools_return_to_the_heap_that_they_are_from),
+        T(a_pool_that_cannot_be_leaves_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
