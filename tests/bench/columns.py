@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -120,6 +119,27 @@ class Cordon(Column):
                         harness.host_environment())
 
 
+class CordonThere(Cordon):
+    """On a peer's host driver, in the peer's root."""
+
+    def __init__(self, build, suite, name, label):
+        super().__init__(build, name, label)
+        self.suite = suite
+
+    def start(self):
+        try:
+            self.server = harness.Server(
+                self.build / "server/vtest/cordon-vtest",
+                root=harness.OtherRoot(CACHE / f"peer-{self.suite}"),
+                prepare=lambda folder, seen: {
+                    "VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"})
+        except harness.Skip as reason:
+            self.why = str(reason)
+
+    def starts(self, _program, _arguments):
+        return None
+
+
 class Peer(Column):
     """virglrenderer's server in one of scripts/peer-root's Debian roots."""
 
@@ -131,13 +151,16 @@ class Peer(Column):
     def script(self, *arguments):
         return [str(ROOT / "scripts/peer-root"), "--suite", self.suite, *map(str, arguments)]
 
+    def socket(self):
+        return f"{self.folder.name}/peer.sock"
+
     def start(self):
         if not (CACHE / f"peer-{self.suite}").is_dir():
             self.why = f"no root of it here: scripts/peer-root --suite {self.suite} make"
             return
-        self.folder = tempfile.mkdtemp(prefix="cordon-bench-")
+        self.folder = tempfile.TemporaryDirectory(prefix="cordon-bench-")
         result = subprocess.run(
-            self.script("start", f"{self.folder}/peer.sock", "--udmabuf", self.build),
+            self.script("start", self.socket(), "--udmabuf", self.build),
             capture_output=True, text=True, check=False)
         if result.returncode != 0:
             lines = (result.stdout + result.stderr).strip().splitlines()
@@ -147,60 +170,22 @@ class Peer(Column):
 
     def stop(self):
         if self.pid:
-            subprocess.run(self.script("stop", f"{self.folder}/peer.sock"), check=False,
+            subprocess.run(self.script("stop", self.socket()), check=False,
                            stdout=subprocess.DEVNULL)
+        if self.folder:
+            self.folder.cleanup()
 
     def environment(self):
-        return harness.guest_environment(f"{self.folder}/peer.sock") | QUIET_LOADER
+        return harness.guest_environment(self.socket()) | QUIET_LOADER
 
     def processes(self):
         return [self.pid, *harness.descendants(self.pid)]
 
     def starts(self, program, arguments):
         inside = pathlib.Path("/mnt") / program.relative_to(self.build)
-        return run_json(self.script("enter", self.folder, self.build,
+        return run_json(self.script("enter", self.folder.name, self.build,
                                     "VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json", inside,
                                     *arguments, "/usr/libexec/virgl_render_server"), None)
-
-
-class CordonThere(Column):
-    """Cordon on a peer's host driver, in the peer's root."""
-
-    def __init__(self, build, suite, name, label):
-        self.build, self.suite, self.name, self.label = build, suite, name, label
-        self.server = self.folder = None
-
-    def start(self):
-        if not (CACHE / f"peer-{self.suite}").is_dir():
-            self.why = f"no root of it here: scripts/peer-root --suite {self.suite} make"
-            return
-        self.folder = tempfile.mkdtemp(prefix="cordon-bench-")
-        self.server = subprocess.Popen(
-            [str(ROOT / "scripts/peer-root"), "--suite", self.suite, "enter", self.folder,
-             str(self.build), "VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json",
-             "/mnt/server/vtest/cordon-vtest", "--log-level", "warn", "--socket-path",
-             "/run/cordon/cordon.sock"])
-        until = time.monotonic() + 10
-        while not os.path.exists(f"{self.folder}/cordon.sock"):
-            if time.monotonic() > until or self.server.poll() is not None:
-                self.stop()
-                self.why = f"cordon-vtest did not start in peer-{self.suite}"
-                return
-            time.sleep(0.05)
-
-    def stop(self):
-        if self.server:
-            for pid in reversed(self.processes()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            self.server.wait()
-            self.server = None
-
-    def environment(self):
-        return harness.guest_environment(f"{self.folder}/cordon.sock") | QUIET_LOADER
-
-    def processes(self):
-        return [self.server.pid, *harness.descendants(self.server.pid)]
 
 
 def run_json(command, environment):

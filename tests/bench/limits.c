@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -59,16 +60,27 @@ static void measure(const char *name, uint32_t n, uint32_t pause_us, void (*step
     free(times);
 }
 
+/* A child that spins must not outlive us, however we end. */
+static pid_t fork_bound(void)
+{
+    pid_t pid = fork();
+
+    if (pid < 0) {
+        die("fork");
+    }
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    }
+    return pid;
+}
+
 static pid_t start(void (*other)(void))
 {
     pid_t pid;
 
     atomic_store(&page->ping, 0);
     atomic_store(&page->pong, 0);
-    pid = fork();
-    if (pid < 0) {
-        die("fork");
-    }
+    pid = fork_bound();
     if (pid == 0) {
         other();
         _exit(0);
@@ -293,10 +305,7 @@ static void measure_pairs(uint32_t ms)
         die("mmap");
     }
     for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
-        pids[i] = fork();
-        if (pids[i] < 0) {
-            die("fork");
-        }
+        pids[i] = fork_bound();
         if (pids[i] == 0) {
             (i % 2 ? yield_pong : yield_ping)(&pages[i / 2]);
         }
