@@ -187,6 +187,10 @@ void cmd_vkCreateCommandPool(struct decoder *d, struct wire_vkCreateCommandPool 
     if (!wire_id_free(d, *c->pCommandPool, "pCommandPool")) {
         return;
     }
+    if (!vk->CreateCommandPool) {
+        wire_no_proc(d);
+        return;
+    }
     o = object_new(*c->pCommandPool, VK_OBJECT_TYPE_COMMAND_POOL, 0, c->device_obj);
     if (!o) {
         decoder_no_memory(d, sizeof(*o));
@@ -197,7 +201,7 @@ void cmd_vkCreateCommandPool(struct decoder *d, struct wire_vkCreateCommandPool 
         o->data_free = command_heap_free;
     }
     c->ret = vk->CreateCommandPool(c->device, c->pCreateInfo, o->data, &pool);
-    if (c->ret != VK_SUCCESS) {
+    if (c->ret < 0 || pool == VK_NULL_HANDLE) {
         object_drop(o);
         return;
     }

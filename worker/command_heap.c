@@ -30,8 +30,7 @@ struct large {
 
 struct chunk {
     struct chunk *next;
-    uint64_t unused; /* blocks begin 8 bytes before a multiple of 16 */
-    uint8_t bytes[];
+    uint8_t bytes[]; /* of blocks, which begin 8 bytes before a multiple of 16, as this does */
 };
 
 struct heap {
@@ -44,6 +43,7 @@ struct heap {
 };
 
 _Static_assert(sizeof(struct head) == STEP / 2, "a block's head ends at a multiple of 16");
+_Static_assert(offsetof(struct chunk, bytes) == STEP / 2, "and so does a chunk's");
 _Static_assert(sizeof(struct large) == STEP, "and so does a large one's");
 _Static_assert(offsetof(struct heap, callbacks) == 0, "callbacks stand for their heap");
 
@@ -73,7 +73,7 @@ static bool heap_grow(struct heap *h)
     }
     chunk->next = h->chunks;
     h->chunks = chunk;
-    h->at = chunk->bytes + STEP / 2;
+    h->at = chunk->bytes;
     h->end = (uint8_t *)chunk + h->chunk_size;
     h->chunk_size = MIN(h->chunk_size * 2, LAST_CHUNK);
     return true;

@@ -30,7 +30,8 @@ struct object {
     struct object *device; /* the VkDevice it belongs to; itself for a device; NULL above */
     struct object *parent; /* what ends it: pool, device, instance; NULL for the instance */
     const struct wire_procs *vk; /* the host's entry points for calls on it */
-    void *data;                  /* private to the type's handlers: struct device, memory, queue */
+    void *data;                  /* private to the type's handlers: struct device, memory, queue; a
+                                  * command pool's VkAllocationCallbacks, or NULL */
     void (*data_free)(void *data); /* NULL, or ends `data` when no thread can hold the object */
     struct list children;          /* under the table's lock */
     struct list sibling;           /* object::children of parent, under the table's lock */

@@ -25,18 +25,23 @@
  * sleeps as long as the time already waited a call comes at most twice as late as it could, and
  * 900 us of silence take 6 of them. Who calls at a slower rhythm is waited for about when the call is
  * due. (Gaps of 900 us: 2 to 10 us instead of 50, for less processor time.) */
+#define GLANCES 32
+#define LOOK_NS (10 * 1000)
+#define MOST_LOOK_NS (300 * 1000)
+#define AROUND_NS (40 * 1000)
+
 struct pace_rules pace_ring = {
-    .glances = 32,
+    .glances = GLANCES,
     .keep_ns = 500,
-    .look_ns = 10 * 1000,
-    .most_look_ns = 300 * 1000,
+    .look_ns = LOOK_NS,
+    .most_look_ns = MOST_LOOK_NS,
     .crowd_yields = 16,
     .yield_ns = 0,
     .first_sleep_ns = 20 * 1000,
     .growth_percent = 100,
     .last_sleep_ns = 2 * 1000 * 1000,
-    .early_ns = 40 * 1000,
-    .late_ns = 40 * 1000,
+    .early_ns = AROUND_NS,
+    .late_ns = AROUND_NS,
 };
 
 void pace_init(unsigned n_cpus)
@@ -47,10 +52,10 @@ void pace_init(unsigned n_cpus)
         n_cpus = (unsigned)CPU_COUNT(&set);
     }
     /* With one processor the guest needs ours to make progress. */
-    pace_ring.glances = n_cpus > 1 ? 32 : 0;
-    pace_ring.look_ns = n_cpus > 1 ? 10 * 1000 : 0;
-    pace_ring.most_look_ns = n_cpus > 1 ? 300 * 1000 : 0;
-    pace_ring.early_ns = pace_ring.late_ns = n_cpus > 1 ? 40 * 1000 : 0;
+    pace_ring.glances = n_cpus > 1 ? GLANCES : 0;
+    pace_ring.look_ns = n_cpus > 1 ? LOOK_NS : 0;
+    pace_ring.most_look_ns = n_cpus > 1 ? MOST_LOOK_NS : 0;
+    pace_ring.early_ns = pace_ring.late_ns = n_cpus > 1 ? AROUND_NS : 0;
     pace_ring.yield_ns = n_cpus > 1 ? 0 : 10 * 1000;
 }
 

@@ -24,8 +24,7 @@ struct fakevk_host {
     bool sync_fds; /* semaphores and fences are exported and imported as sync files */
     uint32_t sync_exported, sync_imported; /* counted by the driver */
     VkImportSemaphoreFdInfoKHR last_import;
-    uint32_t
-        pools; /* command pools that live in an allocator, and have not been given back to it */
+    uint32_t pools; /* command pools in memory of an allocator, not given back to it yet */
 };
 extern struct fakevk_host fakevk_host;
 /* The usual one: a GPU, one group, two memory types, everything external. */
