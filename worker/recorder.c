@@ -60,6 +60,16 @@ void recorder_lane_give(struct recorder *r, struct recorder_lane *lane)
     atomic_fetch_and_explicit(&r->used, ~(1u << i), memory_order_relaxed);
 }
 
+uint64_t recorder_commands(const struct recorder *r)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < WORKER_RECORD_LANES; i++) {
+        n += atomic_load_explicit(&r->page->lanes[i].commands, memory_order_relaxed);
+    }
+    return n;
+}
+
 void recorder_reason(struct recorder *r, const char *why)
 {
     size_t len = strnlen(why, sizeof(r->page->reason) - 1);

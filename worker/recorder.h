@@ -22,6 +22,9 @@ int recorder_init(struct recorder *r, int own_fd);
  * the context stream, else the ring's number in order of creation. */
 struct recorder_lane *recorder_lane_take(struct recorder *r, uint32_t what);
 void recorder_lane_give(struct recorder *r, struct recorder_lane *lane);
+/* How many commands the lanes in use, and those before them, have run; any thread. To be compared
+ * with an earlier one: it also changes when a lane is taken. */
+uint64_t recorder_commands(const struct recorder *r);
 
 /* The worker's last words, one line; cut if long. The first ones should win: see who calls. */
 void recorder_reason(struct recorder *r, const char *why);

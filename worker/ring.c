@@ -29,10 +29,12 @@
 #include "worker/context.h"
 #include "worker/control.h"
 #include "worker/decoder.h"
+#include "worker/idle.h"
 #include "worker/limits.h"
 #include "worker/pace.h"
 #include "worker/requests.h"
 #include "worker/resources.h"
+#include "worker/vulkan.h"
 
 /* A ring that has run dry this long, while the context thread waits for a position that its tail
  * has not reached, is taken to be stuck for ever: the client stores tail before it asks. */
@@ -272,6 +274,29 @@ static bool ring_poll(struct ring *r)
     return work;
 }
 
+/* Sleeps until notified. The last of a context's rings to fall silent finds after a while that no
+ * other has run anything either. Called with the lock held. */
+static void ring_sleep(struct ring *r)
+{
+    const uint64_t until = now_ns() + IDLE_NS;
+    const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
+                                 .tv_nsec = (long)(until % 1000000000u) };
+    const uint64_t commands = recorder_commands(r->ctx->recorder);
+    int err = 0;
+
+    while (!r->notified && !ring_stopping(r) && err != ETIMEDOUT) {
+        err = pthread_cond_timedwait(&r->wake, &r->lock, &ts);
+    }
+    if (err == ETIMEDOUT && recorder_commands(r->ctx->recorder) == commands) {
+        pthread_mutex_unlock(&r->lock);
+        idle_give_back(r->ctx->vulkan && r->ctx->vulkan->const_code);
+        pthread_mutex_lock(&r->lock);
+    }
+    while (!r->notified && !ring_stopping(r)) {
+        pthread_cond_wait(&r->wake, &r->lock);
+    }
+}
+
 /* Sets IDLE and sleeps until notified, unless work came in the meantime. */
 static void ring_idle(struct ring *r)
 {
@@ -282,9 +307,7 @@ static void ring_idle(struct ring *r)
         r->notified = false;
         atomic_fetch_or_explicit(r->status, RING_STATUS_IDLE, memory_order_seq_cst);
         if (atomic_load_explicit(r->tail, memory_order_seq_cst) == r->at) {
-            while (!r->notified && !ring_stopping(r)) {
-                pthread_cond_wait(&r->wake, &r->lock);
-            }
+            ring_sleep(r);
         }
         atomic_fetch_and_explicit(r->status, ~RING_STATUS_IDLE, memory_order_seq_cst);
     }

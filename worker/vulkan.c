@@ -25,12 +25,14 @@ static const struct driver {
      * do for applications that they know by name. */
     bool any_application;
     bool command_heap; /* allocates for each command that is recorded */
+    bool const_code;   /* writes to no code of its own or of a library, once that is loaded */
 } drivers[] = {
     { .id = VK_DRIVER_ID_MESA_LLVMPIPE,
       .policy = "lavapipe",
       .make_device = true,
       .any_application = true,
-      .command_heap = true },
+      .command_heap = true,
+      .const_code = true },
     { .id = VK_DRIVER_ID_MESA_RADV, .policy = "radv", .make_device = true },
     { .id = VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA,
       .policy = "anv-i915",
@@ -442,6 +444,7 @@ static int warm_up(struct vulkan *v, const struct why *why)
     v->driver_id = chosen.driver_id;
     v->any_application = driver && driver->any_application;
     v->command_heap = driver && driver->command_heap;
+    v->const_code = driver && driver->const_code;
     memcpy(v->device_name, chosen.name, sizeof(v->device_name));
     if (!v->policy[0]) {
         snprintf(v->policy, sizeof(v->policy), "%s", vulkan_policy(chosen.driver_id));

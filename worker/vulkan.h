@@ -29,6 +29,7 @@ struct vulkan {
     bool cached;          /* what the driver compiles at first is there already */
     bool any_application; /* the driver does the same for every application, whatever its name */
     bool command_heap;    /* command pools are given one: command_heap.h */
+    bool const_code;      /* code stays as it is in its files: idle.h */
     char device_name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
     char policy[64];      /* overlay that fits the driver: "lavapipe", "radv", ... */
     VkDriverId driver_id; /* the sandbox fits this driver alone */

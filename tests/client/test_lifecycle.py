@@ -11,6 +11,7 @@ import argparse
 import os
 import pathlib
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -314,6 +315,35 @@ def case_server_killed(options):
             for pid, _ in left:
                 os.kill(pid, signal.SIGKILL)
             raise Failure(f"left running: {left}") from None
+
+
+def mapped_files_kib(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"RssFile:\s+(\d+)", text)[1])
+
+
+def case_silence(options):
+    """A context whose guest is silent gives its mapping of the driver's compiler back; its guest then
+    goes on as if nothing had been."""
+    with harness.Server(options.server) as server, Clients() as clients:
+        client = Client(options, server, hold=True)
+        clients.append(client)
+        client.wait_for_frame()
+        worker = busiest(server, known=())
+        before = mapped_files_kib(worker)
+        client.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until("a silent context gives its code back",
+                       lambda: mapped_files_kib(worker) < before / 3, 10)
+        except Failure as error:
+            raise Failure(f"{error}: {before} KiB of files mapped before, "
+                          f"{mapped_files_kib(worker)} now") from None
+        print(f"{before} KiB of files mapped, {mapped_files_kib(worker)} in silence", flush=True)
+        client.process.send_signal(signal.SIGCONT)
+        client.wait_for_frame()
+        client.kill()
+        if render_once(options, server) != expected_pixels(options):
+            raise Failure("the next client's picture is wrong")
 
 
 def case_cycles(options):

@@ -25,11 +25,13 @@ static void last_commands_are_kept(void **state)
 {
     struct recorder *r = &((struct fixture *)*state)->recorder;
     struct recorder_lane *lane = recorder_lane_take(r, 1);
+    const uint64_t before = recorder_commands(r);
 
     for (uint32_t i = 0; i < 20; i++) {
         recorder_note(lane, 100 + i);
     }
     assert_int_equal(lane->commands, 20);
+    assert_int_equal(recorder_commands(r), before + 20);
     for (uint32_t i = 0; i < WORKER_RECORD_LAST; i++) {
         assert_int_equal(lane->last[(lane->commands - 1 - i) % WORKER_RECORD_LAST], 119 - i);
     }

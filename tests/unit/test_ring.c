@@ -8,10 +8,20 @@
 #include <unistd.h>
 
 #include "ipc/worker_wire.h"
+#include "worker/idle.h"
 #include "worker/limits.h"
 #include "worker/pace.h"
 #include "worker/resources.h"
 #include "worker/ring.h"
+
+static _Atomic uint32_t given_back;
+
+/* In place of the worker's: what it does, a real client shows (tests/client/test_lifecycle.py). */
+void idle_give_back(bool unmap_code)
+{
+    (void)unmap_code;
+    atomic_fetch_add(&given_back, 1);
+}
 
 #define RING_ID 0xabcdef0012345678u
 
@@ -345,6 +355,48 @@ static void idle_ring_sleeps_until_notified(void **state)
     }
 }
 
+static void run_one_command(struct client *c)
+{
+    struct bytes b = { .size = 0 };
+
+    put_version(&b, false);
+    client_write(c, &b);
+    client_flush(c);
+    assert_true(client_wait(c));
+}
+
+static void a_silence_gives_back_once(void **state)
+{
+    struct client c;
+
+    atomic_store(&given_back, 0);
+    client_start(state, &c);
+    usleep(IDLE_NS / 1000 / 2);
+    assert_int_equal(given_back, 0);
+    assert_true(wait_word(&given_back, UINT32_MAX, 1));
+    usleep(IDLE_NS / 1000 * 3 / 2);
+    assert_int_equal(given_back, 1);
+    run_one_command(&c);
+    assert_true(wait_word(&given_back, UINT32_MAX, 2));
+}
+
+static void a_busy_ring_puts_that_off(void **state)
+{
+    struct client c;
+    struct ring_layout silent = layout;
+
+    atomic_store(&given_back, 0);
+    client_start(state, &c);
+    silent.offset = 4352;
+    assert_int_equal(create(&c, &silent, 5), 0);
+    for (int i = 0; i < 30; i++) {
+        usleep(IDLE_NS / 1000 / 20);
+        run_one_command(&c);
+    }
+    assert_int_equal(given_back, 0);
+    assert_true(wait_word(&given_back, UINT32_MAX, 1));
+}
+
 /* A ring that sleeps as soon as it can, and commands that come just then: none may be left lying. */
 static void no_wakeup_is_lost(void **state)
 {
@@ -639,6 +691,8 @@ int main(void)
         T(the_buffer_wraps),
         T(a_full_buffer_is_fine),
         T(idle_ring_sleeps_until_notified),
+        T(a_silence_gives_back_once),
+        T(a_busy_ring_puts_that_off),
         T(no_wakeup_is_lost),
         cmocka_unit_test(bad_tails_end_the_context),
         T(cut_command_ends_the_context),
