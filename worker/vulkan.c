@@ -247,13 +247,14 @@ static int choose_device(const struct vulkan *v, VkInstance instance, const stru
     if (best == 0 && v->policy[0]) {
         return fail(why, -ENODEV,
                     "the sandbox is made for %s, and no device of that driver with Vulkan 1.1 is "
-                    "among the %u found; see cordon-doctor",
+                    "among the %u found; vulkaninfo --summary lists the host's, --driver and "
+                    "--device choose",
                     v->policy, n);
     }
     if (best == 0) {
         return fail(why, -ENODEV,
-                    "no driver on this host offers a device with Vulkan 1.1; see "
-                    "cordon-doctor");
+                    "no driver on this host offers a device with Vulkan 1.1; vulkaninfo --summary "
+                    "lists what there is (Debian's drivers: mesa-vulkan-drivers)");
     }
     return 0;
 }
