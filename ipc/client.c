@@ -683,14 +683,10 @@ int cordon_blob_finish(struct cordon_context *context, struct cordon_blob *ret_b
     if (res_id == 0) {
         return -EINVAL;
     }
-    r = wait_for(context->fd, POLLIN, 0);
-    if (r < 0) {
-        return r == -ETIMEDOUT ? -EAGAIN : r;
-    }
     context->begun_id = 0;
     r = blob_answer(context, res_id, context->begun_size, 0, ret_blob);
     if (r == -ETIMEDOUT) {
-        /* What was there were late answers to earlier requests: this one is still to come. */
+        /* Nothing was there, or late answers to earlier requests: this one is still to come. */
         context->owed--;
         context->begun_id = res_id;
         return -EAGAIN;

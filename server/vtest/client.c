@@ -18,8 +18,6 @@
 #define CLIENT_BATCH 64
 /* A payload buffer larger than this is not kept. */
 #define CLIENT_KEEP 65536
-/* A request up to this size is seen as a whole and taken as a whole; Mesa's nearly all are. */
-#define CLIENT_SMALL 512
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
@@ -116,49 +114,84 @@ static int make_room(struct client *c)
     return 0;
 }
 
-/* A small request is left unread until it is all there; others are read piece by piece. */
-static int look_ahead(struct client *c)
+/* Takes bytes that nobody needs any more. */
+static int drop(struct client *c, size_t *size)
 {
     uint8_t bytes[CLIENT_SMALL];
-    ssize_t n = receive(c, bytes, sizeof(bytes), MSG_PEEK);
 
-    if (n < 0) {
-        return (int)n;
+    while (*size > 0) {
+        ssize_t n = receive(c, bytes, MIN(*size, sizeof(bytes)), 0);
+
+        if (n < 0) {
+            return (int)n;
+        }
+        *size -= (size_t)n;
     }
-    if ((size_t)n < VTEST_HEADER_SIZE) {
+    return 0;
+}
+
+/* Is there a whole request behind those that are done? -EMSGSIZE: one that cannot be seen as a whole,
+ * or is no request; -EAGAIN: not yet. */
+static int next_seen(struct client *c)
+{
+    const uint8_t *bytes = c->seen + c->n_done;
+    const size_t n = c->n_seen - c->n_done;
+
+    if (n < VTEST_HEADER_SIZE) {
         return -EAGAIN;
     }
     if (vtest_request_parse(bytes, &c->request) < 0 ||
-        c->request.size > sizeof(bytes) - VTEST_HEADER_SIZE || make_room(c) < 0) {
-        c->state = CLIENT_LENGTH;
-        return 0;
+        c->request.size > CLIENT_SMALL - VTEST_HEADER_SIZE || make_room(c) < 0) {
+        return -EMSGSIZE;
     }
-    c->unread = VTEST_HEADER_SIZE + c->request.size;
-    if ((size_t)n < c->unread) {
+    if (n < VTEST_HEADER_SIZE + c->request.size) {
         return -EAGAIN;
     }
     memcpy(c->header, bytes, VTEST_HEADER_SIZE);
     if (c->request.size > 0) {
         memcpy(c->payload, bytes + VTEST_HEADER_SIZE, c->request.size);
     }
-    c->state = CLIENT_RUN;
     return 0;
 }
 
-/* Takes what was left unread. */
-static int consume(struct client *c)
+/* Takes those that are done, and sees what is behind them. */
+static int see(struct client *c)
 {
-    uint8_t bytes[CLIENT_SMALL];
+    ssize_t n;
+    int r = drop(c, &c->n_done);
 
-    while (c->unread > 0) {
-        ssize_t n = receive(c, bytes, MIN(c->unread, sizeof(bytes)), 0);
-
-        if (n < 0) {
-            return (int)n;
-        }
-        c->unread -= (size_t)n;
+    c->n_seen = 0;
+    if (r < 0) {
+        return r;
     }
+    n = receive(c, c->seen, sizeof(c->seen), MSG_PEEK);
+    if (n < 0) {
+        return (int)n;
+    }
+    c->n_seen = (size_t)n;
     return 0;
+}
+
+/* A small request is left unread until it is over; others are read piece by piece. */
+static int look_ahead(struct client *c)
+{
+    int r = next_seen(c);
+
+    if (r < 0) {
+        r = see(c);
+        if (r == 0) {
+            r = next_seen(c);
+        }
+    }
+    if (r == -EMSGSIZE) {
+        c->n_seen = 0;
+        c->state = CLIENT_LENGTH;
+        return 0;
+    }
+    if (r == 0) {
+        c->state = CLIENT_RUN;
+    }
+    return r;
 }
 
 static int read_command(struct client *c, const char **ret_why)
@@ -256,6 +289,9 @@ static int reply(struct client *c)
 static void next_request(struct client *c)
 {
     assert(!c->progress.update && c->reply_fd < 0);
+    if (c->n_seen > 0) {
+        c->n_done += VTEST_HEADER_SIZE + c->request.size;
+    }
     c->progress = (struct client_progress){ .begun = false };
     c->got = 0;
     c->reply_size = c->reply_sent = 0;
@@ -303,12 +339,12 @@ static int step(struct client *c, const char **ret_why)
             return -EPROTO;
         }
         break;
-    case CLIENT_CONSUME:
-        r = consume(c);
-        break;
     case CLIENT_REPLY:
         r = reply(c);
         watch_room(c, r == -EAGAIN);
+        break;
+    case CLIENT_CONSUME:
+        r = drop(c, &c->unread);
         if (r == 0) {
             next_request(c);
             return 0;

@@ -8,6 +8,9 @@
  * At least the last word of a request stays unread in the socket until it has succeeded. A client
  * whose connection is closed like that sees a reset and stops at once; after an orderly close Mesa
  * would wait for ever.
+ *
+ * Reading wakes a client that sleeps for its reply, in vain. So small requests are seen, run and
+ * answered while they lie in the socket, and all that were there are taken at once.
  */
 #ifndef CORDON_SERVER_VTEST_CLIENT_H
 #define CORDON_SERVER_VTEST_CLIENT_H
@@ -28,6 +31,8 @@ struct loop_source;
 
 /* Longest reply: header, valid, capset. */
 #define CLIENT_REPLY_WORDS 64
+/* A request up to this size is seen as a whole and taken as a whole; Mesa's nearly all are. */
+#define CLIENT_SMALL 512
 
 enum client_state {
     CLIENT_AHEAD,   /* sees a small request as a whole, goes on to run it */
@@ -36,8 +41,8 @@ enum client_state {
     CLIENT_PAYLOAD, /* reads the payload but for its last word */
     CLIENT_LAST,    /* sees the last word */
     CLIENT_RUN,     /* executes; may be taken up again */
-    CLIENT_CONSUME, /* takes the last word, or the whole */
     CLIENT_REPLY,   /* sends the reply, then its descriptor */
+    CLIENT_CONSUME, /* takes the last word, if it is not one of those seen */
 };
 
 /* How far a request that could not go on has come. */
@@ -63,11 +68,13 @@ struct client {
     struct loop_source *source, *again, *timer;
 
     enum client_state state;
+    uint8_t seen[CLIENT_SMALL]; /* what lay in the socket, and is still there */
+    size_t n_seen, n_done;      /* bytes; the requests in the first n_done of them are over */
     uint8_t header[VTEST_HEADER_SIZE];
     struct vtest_request request;
     uint8_t *payload; /* request.size bytes are there in CLIENT_RUN */
     size_t payload_room, got;
-    size_t unread; /* bytes of the request that are still in the socket while it runs */
+    size_t unread; /* bytes of a request that is not seen, in the socket while it runs */
     struct client_progress progress;
 
     uint32_t reply[CLIENT_REPLY_WORDS];

@@ -159,9 +159,7 @@ static int resource_create_blob(struct client *c, const char **ret_why)
 
     if (!c->progress.begun) {
         r = begin_blob(c, ret_why);
-        if (r < 0) {
-            return r;
-        }
+        return r < 0 ? r : -EAGAIN; /* session_watch says when it is answered */
     }
     r = cordon_blob_finish(c->context, &blob);
     if (r < 0) {

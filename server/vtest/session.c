@@ -10,6 +10,10 @@
 #include "server/vtest/commands.h"
 #include "server/vtest/front.h"
 
+/* Edge-triggered, so that it can stay: an answer comes once, and one that nobody asked for must not
+ * wake us again and again. */
+#define CONTEXT_ANSWERS (EPOLLIN | EPOLLET)
+
 static void on_context(void *arg, int fd, uint32_t events)
 {
     struct client *c = arg;
@@ -56,7 +60,8 @@ int session_open(struct client *c)
     }
     c->ctx_id = id;
     cordon_context_set_wait(c->context, false);
-    r = loop_add_io(c->front->loop, cordon_context_fd(c->context), 0, on_context, c,
+    c->context_events = CONTEXT_ANSWERS;
+    r = loop_add_io(c->front->loop, cordon_context_fd(c->context), c->context_events, on_context, c,
                     &c->context_source);
     if (r == 0) {
         r = loop_add_io(c->front->loop, cordon_context_fence_fd(c->context), EPOLLIN, on_fence, c,
@@ -73,19 +78,16 @@ void session_close(struct client *c)
     c->context_source = loop_source_remove(c->context_source);
     c->fence_source = loop_source_remove(c->fence_source);
     c->context = cordon_context_destroy(c->context);
-    c->context_events = 0;
 }
 
 void session_watch(struct client *c)
 {
-    uint32_t events = 0;
+    uint32_t events = CONTEXT_ANSWERS;
 
     if (!c->context) {
         return;
     }
-    if (c->state == CLIENT_RUN) {
-        events = c->progress.begun ? EPOLLIN : EPOLLOUT;
-    } else if (cordon_context_flush(c->context) == -EAGAIN) {
+    if (c->state == CLIENT_RUN ? !c->progress.begun : cordon_context_flush(c->context) == -EAGAIN) {
         events = EPOLLOUT;
     }
     if (events != c->context_events) {

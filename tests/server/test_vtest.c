@@ -622,6 +622,54 @@ static void requests_may_come_byte_by_byte(void **state)
     stop(f);
 }
 
+static size_t add(uint32_t *to, uint32_t command, const uint32_t *payload, uint32_t n_words)
+{
+    to[0] = n_words;
+    to[1] = command;
+    if (n_words > 0) {
+        memcpy(to + 2, payload, n_words * 4);
+    }
+    return 2 + n_words;
+}
+
+/* Small ones are seen together, one that is large in their midst is not. */
+static void requests_of_all_sizes_may_come_at_once(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t blob_words[] = { 2, 1, 4096, 0, 0, 0 };
+    uint32_t submit[7 + 200] = { 1, 1, 7, 200, 207 };
+    uint32_t bytes[512], value[2], sync, res_id;
+    size_t n = 0, cut;
+    int fd, blob_fd;
+
+    f->pid = launch(f, NULL);
+    fd = client(f);
+    sync = make_sync(fd, 5);
+    for (uint32_t i = 0; i < 200; i += 2) {
+        submit[7 + i] = FAKE_NOTHING;
+    }
+    n += add(bytes + n, VTEST_SYNC_WRITE, (uint32_t[]){ sync, 6, 0 }, 3);
+    n += add(bytes + n, VTEST_SYNC_READ, &sync, 1);
+    n += add(bytes + n, VTEST_SUBMIT_CMD2, submit, ARRAY_SIZE(submit));
+    n += add(bytes + n, VTEST_RESOURCE_CREATE_BLOB, blob_words, ARRAY_SIZE(blob_words));
+    n += add(bytes + n, VTEST_PING_PROTOCOL_VERSION, NULL, 0);
+    cut = n * 4 + 10;
+    n += add(bytes + n, VTEST_SYNC_READ, &sync, 1);
+    put(fd, bytes, cut);
+    expect_reply(fd, VTEST_SYNC_READ, value, 2);
+    assert_int_equal(value[0], 6);
+    expect_reply(fd, VTEST_RESOURCE_CREATE_BLOB, &res_id, 1);
+    blob_fd = expect_fd(fd);
+    expect_reply(fd, VTEST_PING_PROTOCOL_VERSION, NULL, 0);
+    put(fd, (const char *)bytes + cut, n * 4 - cut);
+    expect_reply(fd, VTEST_SYNC_READ, value, 2);
+    assert_int_equal(value[0], 6);
+    expect_alive(fd);
+    close(blob_fd);
+    close(fd);
+    stop(f);
+}
+
 static void the_client_limit_holds(void **state)
 {
     struct fixture *f = *state;
@@ -734,6 +782,7 @@ int main(void)
         TEST(a_dead_worker_ends_its_client_only),
         TEST(nobody_waits_for_another_client_s_worker),
         TEST(requests_may_come_byte_by_byte),
+        TEST(requests_of_all_sizes_may_come_at_once),
         TEST(the_client_limit_holds),
         TEST(once_means_one_client),
         TEST(the_end_of_the_render_server_is_told),
