@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-/* A ring asks for it once in each silence, after this long: one wake-up, half a millisecond. */
+/* A ring asks for it once in each silence, after this long: a wake-up, a third of a millisecond. */
 #define IDLE_NS (1000 * 1000 * 1000)
 
 /* Any thread. `unmap_code`: nobody in this process writes to code after it was loaded. */
