@@ -25,6 +25,7 @@
 
 #include "ipc/checked.h"
 #include "ipc/cleanup.h"
+#include "ipc/log.h"
 #include "ipc/worker_wire.h"
 #include "worker/context.h"
 #include "worker/control.h"
@@ -702,6 +703,16 @@ void rings_fatal(struct context *ctx)
     }
 }
 
+/* Does it sleep over work? A guest rings if it sees IDLE after its store of tail. An emulated
+ * processor may let it see the word as it was before (QEMU's TCG with one processor gives locked
+ * instructions no order), and then nobody rings. */
+static bool ring_is_missed(const struct ring *r)
+{
+    return (atomic_load_explicit(r->status, memory_order_relaxed) & RING_STATUS_IDLE) != 0 &&
+           atomic_load_explicit(r->tail, memory_order_relaxed) !=
+               atomic_load_explicit(r->head, memory_order_relaxed);
+}
+
 void rings_alive(struct context *ctx)
 {
     LOCK_SCOPE(&ctx->rings_lock);
@@ -711,6 +722,10 @@ void rings_alive(struct context *ctx)
 
         if (r->layout.monitor_period_us != 0) {
             atomic_fetch_or_explicit(r->status, RING_STATUS_ALIVE, memory_order_seq_cst);
+        }
+        if (ring_is_missed(r)) {
+            log_debug("ring %u: work lies in it, and it sleeps; woken", r->number);
+            ring_wake(r);
         }
     }
 }

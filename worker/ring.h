@@ -54,7 +54,7 @@ bool ring_stopping(const struct ring *r);
 
 /* Any thread: sets FATAL on every ring and wakes all of them. */
 void rings_fatal(struct context *ctx);
-/* The monitor's tick: sets ALIVE on every monitored ring. */
+/* The monitor's tick: sets ALIVE on every monitored ring, and wakes those that sleep over work. */
 void rings_alive(struct context *ctx);
 /* Stops and joins all. Main thread at the context's end. */
 void rings_stop(struct context *ctx);

@@ -355,6 +355,23 @@ static void idle_ring_sleeps_until_notified(void **state)
     }
 }
 
+/* A guest that stored tail and did not see that it has to ring. */
+static void a_lost_doorbell_is_made_good(void **state)
+{
+    struct client c;
+    struct bytes b = { .size = 0 };
+
+    client_start(state, &c);
+    assert_true(wait_word(c.status, RING_STATUS_IDLE, RING_STATUS_IDLE));
+    put_version(&b, false);
+    client_write(&c, &b);
+    atomic_store(c.tail, c.at);
+    usleep(20000);
+    assert_int_equal(atomic_load(c.head), 0);
+    rings_alive(c.ctx);
+    assert_true(client_wait(&c));
+}
+
 static void run_one_command(struct client *c)
 {
     struct bytes b = { .size = 0 };
@@ -691,6 +708,7 @@ int main(void)
         T(the_buffer_wraps),
         T(a_full_buffer_is_fine),
         T(idle_ring_sleeps_until_notified),
+        T(a_lost_doorbell_is_made_good),
         T(a_silence_gives_back_once),
         T(a_busy_ring_puts_that_off),
         T(no_wakeup_is_lost),
