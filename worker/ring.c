@@ -144,6 +144,15 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* That many from now, for pthread_cond_timedwait. */
+static struct timespec in_ns(uint64_t ns)
+{
+    const uint64_t until = now_ns() + ns;
+
+    return (struct timespec){ .tv_sec = (time_t)(until / 1000000000u),
+                              .tv_nsec = (long)(until % 1000000000u) };
+}
+
 /* ---- the ring thread -------------------------------------------------------------------- */
 
 uint32_t ring_number(const struct ring *r)
@@ -212,9 +221,7 @@ static void ring_run(struct ring *r, uint32_t pending)
 /* A step of sleep, which ring_wake() ends. */
 static void ring_doze(struct ring *r, uint64_t ns)
 {
-    const uint64_t until = now_ns() + ns;
-    const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
-                                 .tv_nsec = (long)(until % 1000000000u) };
+    const struct timespec ts = in_ns(ns);
     LOCK_SCOPE(&r->lock);
 
     if (!r->notified) {
@@ -279,9 +286,7 @@ static bool ring_poll(struct ring *r)
  * other has run anything either. Called with the lock held. */
 static void ring_sleep(struct ring *r)
 {
-    const uint64_t until = now_ns() + IDLE_NS;
-    const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
-                                 .tv_nsec = (long)(until % 1000000000u) };
+    const struct timespec ts = in_ns(IDLE_NS);
     const uint64_t commands = recorder_commands(r->ctx->recorder);
     int err = 0;
 
@@ -624,9 +629,7 @@ int ring_submit_virtqueue_seqno(struct context *ctx, uint64_t id, uint64_t seqno
 /* Sleeps at most `ns` for the ring's progress. */
 static void ring_wait_slice(struct ring *r, uint32_t seqno, uint64_t ns)
 {
-    uint64_t until = now_ns() + ns;
-    struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
-                           .tv_nsec = (long)(until % 1000000000u) };
+    const struct timespec ts = in_ns(ns);
     LOCK_SCOPE(&r->lock);
 
     if (!reached(atomic_load_explicit(r->head, memory_order_seq_cst), seqno) && !ring_stopping(r)) {
@@ -703,9 +706,9 @@ void rings_fatal(struct context *ctx)
     }
 }
 
-/* Does it sleep over work? A guest rings if it sees IDLE after its store of tail. An emulated
- * processor may let it see the word as it was before (QEMU's TCG with one processor gives locked
- * instructions no order), and then nobody rings. */
+/* Does it sleep over work? A guest rings if it sees IDLE after its store of tail; one whose processor
+ * does not keep that order sees the word as it was before, and then nobody rings. The words are the
+ * guest's to write: what it makes of them wakes its own ring in vain, once per tick. */
 static bool ring_is_missed(const struct ring *r)
 {
     return (atomic_load_explicit(r->status, memory_order_relaxed) & RING_STATUS_IDLE) != 0 &&
@@ -715,6 +718,7 @@ static bool ring_is_missed(const struct ring *r)
 
 void rings_alive(struct context *ctx)
 {
+    static struct log_limit limit = LOG_LIMIT_INIT(5, 10000);
     LOCK_SCOPE(&ctx->rings_lock);
 
     list_for_each (link, &ctx->rings) {
@@ -724,7 +728,8 @@ void rings_alive(struct context *ctx)
             atomic_fetch_or_explicit(r->status, RING_STATUS_ALIVE, memory_order_seq_cst);
         }
         if (ring_is_missed(r)) {
-            log_debug("ring %u: work lies in it, and it sleeps; woken", r->number);
+            log_limited(&limit, LOG_LEVEL_DEBUG, 0,
+                        "ring %u: work lies in it, and it sleeps; woken", r->number);
             ring_wake(r);
         }
     }
