@@ -332,19 +332,24 @@ static void a_full_buffer_is_fine(void **state)
     assert_int_equal(fake_versions, 4096 / 16);
 }
 
+/* A ring that sleeps, and a command in it of which nobody told it. */
+static void client_start_unheard(void **state, struct client *c, struct bytes *b)
+{
+    client_start(state, c);
+    assert_true(wait_word(c->status, RING_STATUS_IDLE, RING_STATUS_IDLE));
+    put_version(b, false);
+    client_write(c, b);
+    atomic_store(c->tail, c->at);
+    usleep(20000);
+    assert_int_equal(atomic_load(c->head), 0);
+}
+
 static void idle_ring_sleeps_until_notified(void **state)
 {
     struct client c;
     struct bytes b = { .size = 0 };
 
-    client_start(state, &c);
-    assert_true(wait_word(c.status, RING_STATUS_IDLE, RING_STATUS_IDLE));
-    put_version(&b, false);
-    client_write(&c, &b);
-    atomic_store(c.tail, c.at);
-    /* Nobody told it. */
-    usleep(20000);
-    assert_int_equal(atomic_load(c.head), 0);
+    client_start_unheard(state, &c, &b);
     assert_int_equal(ring_notify(c.ctx, RING_ID), 0);
     assert_true(client_wait(&c));
     /* It looks again for a while without being told: the client notifies once per timeout. */
@@ -361,13 +366,7 @@ static void a_lost_doorbell_is_made_good(void **state)
     struct client c;
     struct bytes b = { .size = 0 };
 
-    client_start(state, &c);
-    assert_true(wait_word(c.status, RING_STATUS_IDLE, RING_STATUS_IDLE));
-    put_version(&b, false);
-    client_write(&c, &b);
-    atomic_store(c.tail, c.at);
-    usleep(20000);
-    assert_int_equal(atomic_load(c.head), 0);
+    client_start_unheard(state, &c, &b);
     rings_alive(c.ctx);
     assert_true(client_wait(&c));
 }
